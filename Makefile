@@ -1,0 +1,42 @@
+# Everything runs from .venv, made on first use and synced from requirements.lock; a second run is instant.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+
+.PHONY: setup demo test lint bench lock schema clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup  ## three rounds on data that ships with scikit-learn
+	@$(BIN)/autokaggle-tui demo --no-ui
+
+test: setup  ## the whole test suite
+	@$(BIN)/python -m pytest -n 2
+
+lint: setup  ## style, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup  ## loop overhead and fold start, as ratios within one run
+	@$(BIN)/python -m benchmarks.fold_start
+	@$(BIN)/python -m benchmarks.loop_overhead
+
+lock: setup  ## resolve requirements.lock anew (hashed, without addresses)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	  --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 \
+	  pyproject.toml --extra dev -o requirements.lock
+
+schema: setup  ## write the JSON schema of config.json from its model
+	@$(BIN)/python -m autokaggle_tui.config
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

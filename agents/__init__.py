@@ -1,0 +1,1 @@
+"""Who thinks: the three roles, their prompts, tools and memory."""

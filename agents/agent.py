@@ -1,0 +1,188 @@
+"""A persistent agent: one conversation per role, one line per answer, tools in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.prompts import RolePrompt
+from agents.tools import Toolbox, ToolError
+from backends.models.base import Chunk, Done, Message, Model, Reasoning, Request, TextDelta, ToolCall, Usage
+from backends.models.tasks import Task
+from experiments.errors import ModelError
+from experiments.text import clean, one_line
+
+TURNS = 40
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Said:
+    """A message that joined the conversation; the engine keeps it in the registry."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool answered."""
+
+    name: str
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """An answer that did not fit, and why; the agent is asked again."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The end of a phase for the agent.
+
+    Attributes:
+        word: The word the line starts with, one of the task's ``answers``; empty when the agent gave
+            up after three answers that did not fit.
+        line: The whole line.
+        files: What it wrote, by file name in rounds/.
+    """
+
+    word: str
+    line: str
+    files: dict[str, str]
+
+
+Record = TextDelta | Reasoning | ToolCall | ToolResult | Usage | Said | Unfit | Answered
+Check = Callable[[Task, str, dict[str, str]], str]
+
+
+@dataclass
+class Agent:
+    """One role: prompt, model and the conversation so far.
+
+    Attributes:
+        messages: The conversation of this generation, system prompt left out.
+        generation: How often the role was spawned anew.
+    """
+
+    prompt: RolePrompt
+    model: Model
+    workspace: Path
+    database: Path
+    messages: list[Message] = field(default_factory=list)
+    generation: int = 1
+
+    async def perform(self, task: Task, check: Check) -> AsyncIterator[Record]:
+        """Do a phase, yielding what happens and an ``Answered`` last.
+
+        Args:
+            task: What to do; its ``outputs`` are the only files the agent may write.
+            check: Given the task, the answer's word and the files, says in one line what is wrong with
+                them; empty when all is well.
+
+        Raises:
+            ModelError: The backend cannot answer at all.
+        """
+        box = Toolbox(
+            self.workspace,
+            self.database,
+            self.prompt.tools,
+            tuple(f"rounds/{name}" for name in task.outputs),
+        )
+        yield self._say(Message("user", trigger(task)))
+        for attempt in range(1, ATTEMPTS + 1):
+            line = ""
+            async for record in self._turns(task, box):
+                yield record
+                if isinstance(record, Said) and record.message.role == "assistant":
+                    line = one_line(record.message.content, 2000)
+            word, problem = fits(task, line)
+            problem = problem or check(task, word, box.staged)
+            if not problem:
+                yield Answered(word, line, dict(box.staged))
+                return
+            yield Unfit(attempt, problem)
+            if attempt < ATTEMPTS:
+                yield self._say(Message("user", f"That does not fit: {problem} Please mend it and answer again."))
+        yield Answered("", "", {})
+
+    async def _turns(self, task: Task, box: Toolbox) -> AsyncIterator[Record]:
+        """Call the model and its tools until it answers without a call."""
+        for _ in range(TURNS):
+            request = Request(
+                self.prompt.role,
+                (Message("system", self.prompt.text), *self.messages),
+                box.specs(),
+                task,
+                self.prompt.settings,
+            )
+            text: list[str] = []
+            calls: list[ToolCall] = []
+            async for chunk in self.model.stream(request):
+                chunk = _clean(chunk)
+                if isinstance(chunk, TextDelta):
+                    text.append(chunk.text)
+                elif isinstance(chunk, ToolCall):
+                    calls.append(chunk)
+                if not isinstance(chunk, Done):
+                    yield chunk
+            yield self._say(Message("assistant", "".join(text), tuple(calls)))
+            if not calls:
+                return
+            for call in calls:
+                try:
+                    result, failed = box.call(call.name, call.arguments), False
+                except ToolError as error:
+                    result, failed = f"error: {error}", True
+                yield ToolResult(call.name, result, failed)
+                yield self._say(Message("tool", result, (), call.id))
+        raise ModelError(
+            f"{self.model.name} called tools {TURNS} times without an answer.",
+            hint="Another model for this role may do better: `autokaggle-tui model ROLE MODEL`.",
+        )
+
+    def _say(self, message: Message) -> Said:
+        self.messages.append(message)
+        return Said(message)
+
+
+def trigger(task: Task) -> str:
+    """The short message that starts a phase: paths, never contents."""
+    lines = [f"R{task.round:02d} {task.phase}."]
+    if task.inputs:
+        lines.append(f"Read: {', '.join(task.inputs)}.")
+    if task.outputs:
+        lines.append(f"Write: {', '.join(f'rounds/{name}' for name in task.outputs)}.")
+    notes = task.facts.get("notes")
+    if notes:
+        lines.append(str(notes))
+    lines.append(f"Answer in one line, beginning with {' or '.join(task.answers)}.")
+    return "\n".join(lines)
+
+
+def fits(task: Task, line: str) -> tuple[str, str]:
+    """The word an answer begins with, or what is wrong with it.
+
+    Returns:
+        (word, problem): one of them is empty.
+    """
+    plain = line.strip().lstrip("*_`# ")
+    for word in task.answers:
+        if plain.upper().startswith(word):
+            if word in ("REVISE", "REJECT") and not plain[len(word) :].strip("*_` :"):
+                return "", f"{word} needs a reason: `{word}: reason`."
+            return word, ""
+    return "", f"the answer must begin with {' or '.join(task.answers)}; it was {one_line(line, 80)!r}."
+
+
+def _clean(chunk: Chunk) -> Chunk:
+    if isinstance(chunk, TextDelta):
+        return TextDelta(clean(chunk.text))
+    if isinstance(chunk, Reasoning):
+        return Reasoning(clean(chunk.text))
+    return chunk

@@ -1,0 +1,223 @@
+"""The tools an agent may call: an allow-list per role, paths jailed to the workspace, output capped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from backends.models.base import ToolSpec
+from experiments.schema import open_viewer
+from experiments.text import clean
+
+READ_CAP = 60_000
+WRITE_CAP = 200_000
+ROWS_CAP = 200
+SQL_STEPS = 2_000_000
+
+
+class ToolError(Exception):
+    """A tool call that cannot be served; the text goes back to the model."""
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReadFile(_Arguments):
+    """Arguments of read_file."""
+
+    path: str
+
+
+class ListFiles(_Arguments):
+    """Arguments of list_files."""
+
+    folder: str = "rounds"
+
+
+class WriteFile(_Arguments):
+    """Arguments of write_file."""
+
+    path: str
+    content: str
+
+
+class QueryRegistry(_Arguments):
+    """Arguments of query_registry."""
+
+    sql: str
+
+
+class Correlations(_Arguments):
+    """Arguments of correlations."""
+
+    experiment: str
+
+
+@dataclass
+class Toolbox:
+    """The tools of one role during one phase.
+
+    Attributes:
+        root: The workspace; nothing outside it can be read.
+        outputs: Paths write_file accepts, relative to the workspace.
+        staged: What write_file has taken so far, by file name; the engine validates and publishes it.
+    """
+
+    root: Path
+    database: Path
+    allowed: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    staged: dict[str, str] = field(default_factory=dict)
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The allowed tools, as a model is told of them."""
+        return tuple(
+            ToolSpec(name, TOOLS[name].description, TOOLS[name].arguments.model_json_schema()) for name in self.allowed
+        )
+
+    def call(self, name: str, arguments: str) -> str:
+        """Run a tool.
+
+        Args:
+            name: The tool.
+            arguments: JSON text, as the model gave it.
+
+        Returns:
+            The result for the model.
+
+        Raises:
+            ToolError: Unknown or forbidden tool, malformed arguments, or a refusal.
+        """
+        if name not in self.allowed:
+            raise ToolError(f"no tool {name!r} for this role; there are: {', '.join(self.allowed)}")
+        tool = TOOLS[name]
+        try:
+            parsed = tool.arguments.model_validate_json(arguments or "{}")
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}" for item in error.errors()
+            )
+            raise ToolError(f"{name}: {problems}") from None
+        return tool.run(self, parsed)
+
+    def resolve(self, path: str) -> Path:
+        """A path inside the workspace, links followed.
+
+        Raises:
+            ToolError: It leads outside, or to something agents have no business with.
+        """
+        if "\0" in path:
+            raise ToolError("a path cannot hold a NUL character")
+        root = self.root.resolve()
+        try:
+            target = (root / path).resolve()
+        except (OSError, RuntimeError) as error:
+            raise ToolError(f"{path}: {error}") from None
+        if not target.is_relative_to(root):
+            raise ToolError(f"{path} is outside the workspace")
+        return target
+
+
+def _read_file(box: Toolbox, arguments: Any) -> str:
+    target = box.resolve(arguments.path)
+    name = target.name
+    if name in box.staged and target.parent == (box.root / "rounds").resolve():
+        return box.staged[name]
+    if not target.is_file():
+        raise ToolError(f"{arguments.path} is not a file; list_files shows what there is")
+    with target.open("rb") as file:
+        raw = file.read(READ_CAP + 1)
+    text = clean(raw[:READ_CAP].decode("utf-8", errors="replace"))
+    return text if len(raw) <= READ_CAP else f"{text}\n… cut after {READ_CAP} bytes"
+
+
+def _list_files(box: Toolbox, arguments: Any) -> str:
+    folder = box.resolve(arguments.folder)
+    if not folder.is_dir():
+        raise ToolError(f"{arguments.folder} is not a folder")
+    with os.scandir(folder) as entries:
+        names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+    return clean("\n".join(names[:1000])) or "(empty)"
+
+
+def _write_file(box: Toolbox, arguments: Any) -> str:
+    if arguments.path not in box.outputs:
+        raise ToolError(f"this phase writes {', '.join(box.outputs) or 'no file'}, not {arguments.path}")
+    if len(arguments.content.encode("utf-8", errors="replace")) > WRITE_CAP:
+        raise ToolError(f"{arguments.path} is longer than {WRITE_CAP} bytes")
+    box.staged[Path(arguments.path).name] = clean(arguments.content)
+    return f"staged {arguments.path} ({len(arguments.content.splitlines())} lines)"
+
+
+def _query_registry(box: Toolbox, arguments: Any) -> str:
+    connection = open_viewer(box.database)
+    try:
+        connection.set_authorizer(_only_reads)
+        steps = 0
+
+        def tick() -> int:
+            nonlocal steps
+            steps += 1000
+            return int(steps > SQL_STEPS)
+
+        connection.set_progress_handler(tick, 1000)
+        cursor = connection.execute(arguments.sql)
+        rows = [list(row) for row in cursor.fetchmany(ROWS_CAP)]
+        header = [column[0] for column in cursor.description or ()]
+    except sqlite3.Error as error:
+        raise ToolError(f"SQL: {error}") from None
+    finally:
+        connection.close()
+    text = json.dumps({"columns": header, "rows": rows}, ensure_ascii=False, default=str)
+    return clean(text[:READ_CAP])
+
+
+def _only_reads(action: int, *_: object) -> int:
+    reading = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    return sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY
+
+
+def _correlations(box: Toolbox, arguments: Any) -> str:
+    connection = open_viewer(box.database)
+    try:
+        rows = connection.execute(
+            "SELECT CASE a WHEN :x THEN b ELSE a END AS other, pearson FROM correlations "
+            "WHERE a = :x OR b = :x ORDER BY pearson DESC",
+            {"x": arguments.experiment},
+        ).fetchall()
+    finally:
+        connection.close()
+    return "\n".join(f"{row['other']}\t{row['pearson']:.5f}" for row in rows) or "no correlations stored"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool: what the model is told, how its arguments are checked, what it does."""
+
+    description: str
+    arguments: type[_Arguments]
+    run: Callable[[Toolbox, Any], str]
+
+
+TOOLS: Mapping[str, Tool] = {
+    "read_file": Tool("Read a text file of the workspace.", ReadFile, _read_file),
+    "list_files": Tool("List a folder of the workspace.", ListFiles, _list_files),
+    "write_file": Tool("Stage one of this phase's files for publication.", WriteFile, _write_file),
+    "query_registry": Tool(
+        "Run one read-only SQL SELECT on the registry (tables: experiments, folds, verdicts, submissions, "
+        "correlations, rounds, phases; view: results).",
+        QueryRegistry,
+        _query_registry,
+    ),
+    "correlations": Tool(
+        "Correlation of an experiment's out-of-fold prediction with every other.", Correlations, _correlations
+    ),
+}

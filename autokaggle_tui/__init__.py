@@ -1,0 +1,3 @@
+"""autokaggle-tui: an autonomous Kaggle loop in a terminal."""
+
+__version__ = "0.1.0"

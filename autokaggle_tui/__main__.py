@@ -1,0 +1,5 @@
+"""``python -m autokaggle_tui``."""
+
+from autokaggle_tui.cli import main
+
+main()

@@ -1,0 +1,195 @@
+"""A campaign, opened: settings, data, folds, registry and rules of one workspace, for the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autokaggle_tui.config import Config
+from autokaggle_tui.live import Live
+from autokaggle_tui.workspace import Workspace
+from backends.models.tasks import CampaignView, DataView, ExperimentView
+from experiments.competition import Competition, load_competition
+from experiments.errors import RuleError, WorkspaceError
+from experiments.folds import Folds, make_folds
+from experiments.metrics import Metric
+from experiments.registry import Registry, Row
+from experiments.rules import Rules
+
+
+@dataclass
+class Campaign:
+    """Everything that stays the same while rounds pass.
+
+    Attributes:
+        rules: As of the last phase that began; see :meth:`refresh_rules`.
+    """
+
+    workspace: Workspace
+    config: Config
+    metric: Metric
+    competition: Competition
+    folds: Folds
+    registry: Registry
+    live: Live
+    slots: int
+    threads: int
+    rules: Rules
+    broken_rules: str = ""
+    _data: DataView | None = field(default=None, repr=False)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per row of a prediction: K for multiclass, else 1."""
+        classes = self.competition.classes
+        return len(classes) if self.competition.spec.task_type == "multiclass" and classes else 1
+
+    def refresh_rules(self) -> None:
+        """Read LEARNINGS.md again; a broken block is told once and the last good rules stay."""
+        try:
+            self.rules = Rules.load(self.workspace.learnings)
+            self.broken_rules = ""
+        except RuleError as error:
+            if str(error) != self.broken_rules:
+                self.broken_rules = str(error)
+                self.registry.event("warning", text=f"{error} The last good rules stay in force.")
+
+    def experiments(self) -> tuple[ExperimentView, ...]:
+        """Every experiment as a strategist sees it, oldest first."""
+        scores: dict[str, dict[int, float]] = {}
+        for fold in self.registry.rows("SELECT experiment, fold, score FROM folds WHERE status = 'ok'"):
+            if fold["score"] is not None:
+                scores.setdefault(fold["experiment"], {})[fold["fold"]] = fold["score"]
+        rows = self.registry.rows("SELECT * FROM experiments ORDER BY started_at, id")
+        return tuple(_view(row, scores.get(row["id"], {})) for row in rows)
+
+    def view(self, round: int, *, rounds_left: int | None, seconds_left: float | None) -> CampaignView:
+        """The registry as a typed read-only view, for one task."""
+        champion = self.registry.champion()
+        best = self.registry.best_single(self.metric.direction)
+        pairs = self.registry.rows("SELECT a, b, pearson FROM correlations")
+        known = {(row["a"], row["b"]): row["pearson"] for row in pairs}
+        hints = self.registry.rows(
+            "SELECT args FROM commands WHERE verb = 'hint' AND state = 'done' ORDER BY id DESC LIMIT 20"
+        )
+        return CampaignView(
+            spec=self.competition.spec,
+            data=self.data_view(),
+            round=round,
+            rounds_left=rounds_left,
+            seconds_left=seconds_left,
+            slots=self.slots,
+            threads=self.threads,
+            experiments=self.experiments(),
+            champion=champion["id"] if champion else None,
+            best_single=best["id"] if best else None,
+            correlations=known | {(b, a): value for (a, b), value in known.items()},
+            rules=self.rules.to_json(),
+            hints=tuple(row["args"]["text"] for row in reversed(hints)),
+        )
+
+    def data_view(self) -> DataView:
+        """The shape of the data, computed once."""
+        if self._data is None:
+            competition = self.competition
+            roles, train = competition.columns, competition.train
+            names = list(roles.features)
+            cardinality = max((int(train[name].nunique()) for name in roles.categorical), default=0)
+            missing = float(np.mean([train[name].isna().mean() for name in names])) if names else 0.0
+            self._data = DataView(
+                rows=len(train),
+                test_rows=len(competition.test),
+                n_classes=len(competition.classes or ()),
+                n_numeric=len(roles.numeric),
+                n_categorical=len(roles.categorical),
+                n_text=len(roles.text),
+                n_datetime=len(roles.datetime),
+                max_cardinality=cardinality,
+                missing_share=missing,
+            )
+        return self._data
+
+
+def _view(row: Row, scores: dict[int, float]) -> ExperimentView:
+    return ExperimentView(
+        id=row["id"],
+        round=row["round"],
+        kind=row["kind"],
+        family=row["family"],
+        parent=row["parent"],
+        status=row["status"],
+        score=row["score"],
+        fold_scores=scores,
+        seconds=row["seconds"],
+        params=row["params"],
+        idea=row["idea"],
+        in_pool=bool(row["in_pool"]),
+        members=tuple((name, weight) for name, weight in row["members"]),
+    )
+
+
+async def open_campaign(workspace: Workspace, config: Config, registry: Registry, live: Live) -> Campaign:
+    """Load a workspace for the engine; reading the data does not hold up the event loop.
+
+    Raises:
+        AutokaggleError: The configuration or the data cannot be used.
+        WorkspaceError: Data, target or folds differ from those the registry's scores were made with.
+    """
+    spec = config.spec(workspace.root)
+    metric = config.metric_object(workspace.root)
+    competition = await asyncio.to_thread(load_competition, spec, config.data_path(workspace.root), metric=metric)
+    for note in competition.notes:
+        registry.event("note", text=note)
+    _unchanged(registry, {"metric": spec.metric, "target": spec.target, "data": competition.data_hash})
+    _unchanged(registry, {"cross-validation": _recipe(competition)})
+    folds = await asyncio.to_thread(_folds, workspace, competition)
+    _unchanged(registry, {"folds": folds.digest})
+    slots, threads = config.compute.resolve()
+    return Campaign(
+        workspace=workspace,
+        config=config,
+        metric=metric,
+        competition=competition,
+        folds=folds,
+        registry=registry,
+        live=live,
+        slots=min(slots, folds.n_folds),
+        threads=threads,
+        rules=Rules.load(workspace.learnings),
+    )
+
+
+def _folds(workspace: Workspace, competition: Competition) -> Folds:
+    """The folds on file, or new ones put on file: a library's update must not move them."""
+    path = workspace.root / "folds.npz"
+    if path.is_file():
+        return Folds.load(path)
+    folds = make_folds(competition.spec, competition.y, groups=competition.groups, times=competition.times)
+    folds.save(path)
+    return folds
+
+
+def _recipe(competition: Competition) -> str:
+    """All that the folds depend on beside the data, as one line."""
+    spec = competition.spec
+    parts = [spec.cv_strategy, f"{spec.cv_folds} folds", f"seed {spec.seed}"]
+    parts += [f"group {spec.group_column}"] if spec.group_column else []
+    parts += [f"time {spec.time_column}"] if spec.time_column else []
+    return ", ".join(parts)
+
+
+def _unchanged(registry: Registry, now: Mapping[str, str]) -> None:
+    for name, value in now.items():
+        before = registry.fact(name)
+        if before is not None and before != value:
+            shown = f" (was {before}, is {value})" if name not in ("data", "folds") else ""
+            raise WorkspaceError(
+                f"the {name} changed since this campaign began{shown}: its scores could not be compared any more.",
+                hint="Put it back as it was, or begin a new campaign with `autokaggle-tui init` in another folder.",
+            )
+    with registry.transaction():
+        for name, value in now.items():
+            registry.set_fact(name, value)

@@ -1,0 +1,89 @@
+"""The viewer's side of the commands table: ask, and wait for the answer. Standard library and schema only."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autokaggle_tui.workspace import Workspace
+from experiments.errors import RegistryError, WorkspaceError
+from experiments.schema import open_viewer
+
+ANSWER_SECONDS = 10.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended: ``done``, ``refused``, or still ``queued`` when the engine did not answer in time."""
+
+    state: str
+    result: str
+
+
+def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) -> Answer:
+    """Put a command into the table and wait for the engine's answer.
+
+    With no engine running, verbs that need none take the lock, do their work and let go.
+
+    Raises:
+        RegistryError: Nothing has run in this workspace yet.
+        WorkspaceError: The verb needs a running engine and there is none.
+    """
+    open_viewer(workspace.facts).close()
+    connection = sqlite3.connect(workspace.facts, timeout=30, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    name = uuid.uuid4().hex
+    try:
+        running = workspace.engine_pid() is not None
+        if not running and verb not in ("hint", "retro"):
+            raise WorkspaceError(
+                f"no engine is running in {workspace.root}: nothing to {verb}.",
+                hint="Start one with `autokaggle-tui --no-ui`.",
+            )
+        run = connection.execute(
+            "SELECT id FROM runs WHERE status = 'running' ORDER BY started_at DESC, rowid DESC LIMIT 1"
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO commands (uuid, run, verb, args, at) VALUES (?, ?, ?, ?, ?)",
+            [name, run["id"] if run else None, verb, json.dumps(dict(args or {}), ensure_ascii=False), time.time()],
+        )
+        if not running:
+            _obey_now(workspace)
+        return _await(connection, name)
+    except sqlite3.DatabaseError as error:
+        raise RegistryError(f"{workspace.facts}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _await(connection: sqlite3.Connection, name: str) -> Answer:
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        row = connection.execute("SELECT state, result FROM commands WHERE uuid = ?", [name]).fetchone()
+        if row["state"] in ("done", "refused") or time.monotonic() > deadline:
+            return Answer(row["state"], row["result"])
+        time.sleep(POLL_SECONDS)
+
+
+def _obey_now(workspace: Workspace) -> None:
+    """Be the engine for a moment."""
+    from autokaggle_tui.commander import Refused, obey_anywhere, settle
+    from experiments.registry import Registry
+
+    with workspace.locked():
+        registry = Registry(workspace.facts)
+        try:
+            for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
+                with registry.transaction():
+                    try:
+                        settle(registry, row, "done", obey_anywhere(registry, row))
+                    except Refused as refusal:
+                        settle(registry, row, "refused", str(refusal))
+        finally:
+            registry.close()

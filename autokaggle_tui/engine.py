@@ -1,0 +1,312 @@
+"""The engine: one process per workspace, the only writer of facts and round files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autokaggle_tui.campaign import Campaign, open_campaign
+from autokaggle_tui.commander import Commander
+from autokaggle_tui.config import Config, load_config
+from autokaggle_tui.control import Control, RunClock, StopRun
+from autokaggle_tui.live import Live
+from autokaggle_tui.loop.closing import Closing
+from autokaggle_tui.loop.desk import Desk
+from autokaggle_tui.loop.experimenter import Experimenter
+from autokaggle_tui.loop.imports import import_predictions
+from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
+from autokaggle_tui.loop.planning import Planner
+from autokaggle_tui.loop.runner import Runner
+from autokaggle_tui.loop.submitting import reconcile
+from autokaggle_tui.workspace import Workspace
+from backends.compute.local import LocalCompute
+from backends.models.tasks import Role
+from backends.platforms.base import Platform
+from backends.platforms.local_platform import LocalPlatform
+from experiments.errors import AutokaggleError
+from experiments.foldcache import FoldCache
+from experiments.registry import Registry, Row
+
+TICK_SECONDS = 0.2
+ELAPSED_EVERY = 25
+FIRST_RESERVE = 3.0
+RESERVE_SHARE = 0.03
+MOST_RESERVE = 60.0
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How long a run may be and which models it overrides, for this run only."""
+
+    rounds: int | None = None
+    time_limit: float | None = None
+    models: Mapping[Role, str] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """An opened workspace with its slots: what a run and a ``try`` both work on."""
+
+    campaign: Campaign
+    compute: LocalCompute
+    platform: Platform
+    control: Control
+    clock: RunClock
+    runner: Runner
+    desk: Desk
+    experimenter: Experimenter
+
+
+@asynccontextmanager
+async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> AsyncIterator[Bench]:
+    """Lock the workspace, open everything, start the slots; close it all again.
+
+    Raises:
+        AutokaggleError: The workspace is busy, or its settings or data cannot be used.
+    """
+    config = load_config(workspace.root)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(workspace.locked())
+        workspace.rounds.mkdir(parents=True, exist_ok=True)
+        workspace.sweep()
+        registry = Registry(workspace.facts)
+        stack.callback(registry.close)
+        registry.on_event = listener
+        live = Live(workspace.live)
+        stack.callback(live.close)
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autokaggle-")))
+        slots, threads = config.compute.resolve()
+        compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
+        stack.push_async_callback(compute.close)
+        starting = asyncio.create_task(compute.start())
+        stack.callback(starting.cancel)
+        campaign = await open_campaign(workspace, config, registry, live)
+        control = Control()
+        clock = RunClock(control, None)
+        cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
+        runner = Runner(campaign, compute, control, clock, cache, starting)
+        desk = Desk(campaign, control)
+        desk.spawn()
+        experimenter = Experimenter(campaign, desk, runner)
+        platform = open_platform(config, campaign)
+        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter)
+
+
+def open_platform(config: Config, campaign: Campaign) -> Platform:
+    """The platform that config.json names.
+
+    Raises:
+        AutokaggleError: It does not exist in this version.
+    """
+    if config.platform != "local":
+        raise AutokaggleError(
+            f"config.json: platform {config.platform!r} is not built yet; this version knows `local`.",
+            hint='Set "platform": "local", or make a workspace with `autokaggle-tui init --train ...`.',
+        )
+    return LocalPlatform(
+        config.competition,
+        metric=campaign.metric,
+        daily_limit=config.max_submissions_per_day,
+        deadline=config.deadline,
+    )
+
+
+async def run_engine(workspace: Workspace, options: RunOptions, listener: Callable[[Row], None]) -> int:
+    """Play a run to its end, in the foreground.
+
+    Returns:
+        The exit code: 0 done or stopped by command, 130 interrupted.
+
+    Raises:
+        AutokaggleError: The run cannot start, or cannot go on.
+    """
+    async with open_bench(workspace, listener) as bench:
+        return await Session(bench, options).run()
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(control: Control) -> Iterator[None]:
+    """Ctrl-C once stops after the current step; the second time it interrupts as usual."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        control.stop()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+class Session:
+    """One process of a run: begins or continues it, obeys commands, ends it in the registry."""
+
+    def __init__(self, bench: Bench, options: RunOptions) -> None:
+        self.bench = bench
+        self.options = options
+        self.registry = bench.campaign.registry
+        self.interrupts = 0
+        self.run_id = ""
+
+    async def run(self) -> int:
+        """Play until the run is over; returns the exit code."""
+        bench = self.bench
+        bench.desk.overrides.update(self.options.models)
+        run = self._begin()
+        reconcile(bench.campaign, bench.platform)
+        folder = bench.campaign.config.existing_oof_path(bench.campaign.workspace.root)
+        if folder is not None:
+            await import_predictions(bench.campaign, folder)
+        playing = asyncio.create_task(self._orchestrator(run).play())
+        ticking = asyncio.create_task(self._tick())
+        with self._signals(playing):
+            try:
+                reason = await playing
+                return self._end("finished", reason, 0)
+            except StopRun:
+                reason = "interrupted" if self.interrupts else "stopped by command"
+                return self._end("stopped", reason, INTERRUPTED if self.interrupts else 0)
+            except asyncio.CancelledError:
+                return self._end("stopped", "stopped at once", INTERRUPTED)
+            except AutokaggleError as error:
+                self._end("failed", error.message, 1)
+                raise
+            finally:
+                ticking.cancel()
+
+    def _begin(self) -> Row:
+        """Continue the last run when it did not end and asks for the same; else begin a new one."""
+        registry, options = self.registry, self.options
+        last = registry.row("SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
+        budget = self.bench.campaign.config.budget
+        rounds = options.rounds if options.rounds is not None else budget.rounds
+        limit = options.time_limit if options.time_limit is not None else budget.seconds
+        same = last is not None and (last["rounds"], last["time_limit"]) == (rounds, limit)
+        with registry.transaction():
+            if last is not None and last["status"] in ("running", "stopped") and same:
+                self.run_id = last["id"]
+                registry.update("runs", self.run_id, status="running", reason="", pid=os.getpid(), ended_at=None)
+                before = last["elapsed"]
+            else:
+                if last is not None and last["status"] == "running":
+                    registry.update("runs", last["id"], status="stopped", reason="another run was begun")
+                self.run_id = secrets.token_hex(6)
+                before = 0.0
+                registry.insert(
+                    "runs",
+                    id=self.run_id,
+                    status="running",
+                    rounds=rounds,
+                    time_limit=limit,
+                    first_round=max(next_round(self.bench.campaign), 1),
+                    pid=os.getpid(),
+                    started_at=registry.clock(),
+                )
+            registry.run = self.run_id
+            spec = self.bench.campaign.competition.spec
+            registry.event(
+                "run_started",
+                continued=before > 0 or (last is not None and last["id"] == self.run_id),
+                competition=spec.name,
+                metric=spec.metric,
+                direction=spec.direction,
+                folds=self.bench.campaign.folds.n_folds,
+                rows=len(self.bench.campaign.competition.y),
+                rounds=rounds,
+                time_limit=limit,
+                slots=self.bench.campaign.slots,
+                threads=self.bench.campaign.threads,
+                pid=os.getpid(),
+            )
+        clock = self.bench.clock
+        clock.limit, clock.before = limit, before
+        if limit is not None:
+            clock.reserve = max(FIRST_RESERVE, min(RESERVE_SHARE * limit, MOST_RESERVE))
+        row = registry.row("SELECT * FROM runs WHERE id = ?", [self.run_id])
+        if row is None:
+            raise KeyError(self.run_id)
+        return row
+
+    def _orchestrator(self, run: Row) -> Orchestrator:
+        bench = self.bench
+        closing = Closing(bench.campaign, bench.experimenter, bench.runner, bench.platform, bench.clock)
+        return Orchestrator(
+            campaign=bench.campaign,
+            desk=bench.desk,
+            planner=Planner(bench.campaign, bench.desk),
+            experimenter=bench.experimenter,
+            closing=closing,
+            platform=bench.platform,
+            control=bench.control,
+            clock=bench.clock,
+            rounds=run["rounds"],
+            first_round=run["first_round"],
+        )
+
+    async def _tick(self) -> None:
+        """Obey commands five times a second; keep the elapsed time on file every five seconds."""
+        commander = Commander(self.bench.campaign, self.bench.control)
+        count = 0
+        while True:
+            commander.obey()
+            self.bench.campaign.live.flush()
+            count += 1
+            if count % ELAPSED_EVERY == 0:
+                self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _end(self, status: str, reason: str, code: int) -> int:
+        registry = self.registry
+        with registry.transaction():
+            registry.update(
+                "runs",
+                self.run_id,
+                status=status,
+                reason=reason,
+                elapsed=self.bench.clock.elapsed(),
+                ended_at=registry.clock(),
+            )
+            registry.execute(
+                "UPDATE commands SET state = 'refused', result = 'the run ended first', settled_at = ? "
+                "WHERE state IN ('queued', 'accepted') AND run = ?",
+                [registry.clock(), self.run_id],
+            )
+            registry.event("run_ended", status=status, reason=reason, elapsed=round(self.bench.clock.elapsed(), 1))
+        return code
+
+    @contextlib.contextmanager
+    def _signals(self, playing: asyncio.Task[str]) -> Iterator[None]:
+        """Ctrl-C once stops after the current step, twice at once; SIGTERM at once; SIGHUP is ignored."""
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            self.interrupts += 1
+            if self.interrupts == 1:
+                self.registry.event("stopping", text="finishing the current step; once more stops at once")
+                self.bench.control.stop()
+            else:
+                playing.cancel()
+
+        def terminate() -> None:
+            self.interrupts += 1
+            playing.cancel()
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.remove_signal_handler(number)

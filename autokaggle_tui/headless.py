@@ -1,0 +1,192 @@
+"""Headless: the engine's events as lines for a person, as JSON for a program, with a bar on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from autokaggle_tui.workspace import round_name
+from experiments.registry import Row
+
+MARKS = {"keep": "✓", "discard": "✗", "killed": "✗", "crash": "!", "timeout": "!", "invalid": "!"}
+
+
+def print_json(row: Row) -> None:
+    """One event, one line of JSON."""
+    print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+class Printer:
+    """Prints events as they are committed."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._folds = 0
+        self._started = time.monotonic()
+
+    def __call__(self, row: Row) -> None:
+        """Show one event; kinds that say nothing to a person are left out."""
+        show = _SHOWN.get(row["kind"])
+        if row["kind"] == "experiment_started":
+            self._bar_begin(row["data"]["experiment"])
+        if row["kind"] == "fold_done":
+            self._bar_step(row["data"])
+        if row["kind"] in ("experiment_done", "phase_done", "run_ended"):
+            self.close()
+        if show is None:
+            return
+        line = show(row)
+        if line:
+            seconds = time.monotonic() - self._started
+            self.console.print(Text(f"{seconds:7.1f}s  {line}", style=_STYLES.get(row["kind"], "")))
+
+    def close(self) -> None:
+        """Take the progress bar down."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _bar_begin(self, experiment: str) -> None:
+        if not self.console.is_terminal:
+            return
+        self.close()
+        self._progress = Progress(
+            TextColumn("          {task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("fold {task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self._progress.add_task(experiment, total=max(self._folds, 1))
+        self._progress.start()
+
+    def _bar_step(self, data: Mapping[str, Any]) -> None:
+        self._folds = data["folds"]
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], total=data["folds"], completed=data["done"])
+
+
+def _where(row: Row) -> str:
+    return "    " if row["round"] is None else f"{round_name(row['round']):<4}"
+
+
+def score_text(score: float | None) -> str:
+    """A score with as many digits as it deserves."""
+    if score is None:
+        return "–"
+    return f"{score:.5f}" if abs(score) < 100 else f"{score:,.2f}"
+
+
+def gain_text(gain: float | None) -> str:
+    """A gain with its sign."""
+    if gain is None:
+        return ""
+    return f"{gain:+.5f}" if abs(gain) < 100 else f"{gain:+,.2f}"
+
+
+def _run_started(row: Row) -> str:
+    data = row["data"]
+    limits = [f"{data['rounds']} rounds" if data["rounds"] is not None else "no round limit"]
+    limits.append(f"{data['time_limit']:.0f} s" if data["time_limit"] is not None else "no time limit")
+    arrow = "↑" if data["direction"] == "maximize" else "↓"
+    verb = "continues" if data["continued"] else "begins"
+    return (
+        f"{data['competition']} · {data['metric']} {arrow} · {data['rows']:,} rows · {data['folds']} folds · "
+        f"{data['slots']} slots × {data['threads']} threads · run {verb} ({', '.join(limits)})"
+    )
+
+
+def _phase_done(row: Row) -> str:
+    data = row["data"]
+    if data["phase"] in ("review", "verify"):
+        return f"{_where(row)} {data['phase']:<9} {data['line']}"
+    if data["phase"] == "submit":
+        quiet = data["outcome"] != "skipped" or data["line"].startswith("no gain")
+        return "" if quiet else f"{_where(row)} submit    skipped: {data['line']}"
+    if data["phase"] == "run":
+        return f"{_where(row)} run       {data['outcome']}: {data['line']}" if data["outcome"] == "crash" else ""
+    return f"{_where(row)} {data['phase']:<9} {', '.join(data.get('files', ()))}"
+
+
+def _fold_done(row: Row) -> str:
+    data = row["data"]
+    said = score_text(data["score"]) if data["status"] == "ok" else f"{data['status']}: {data['error']}"
+    return f"{_where(row)} fold {data['fold'] + 1}/{data['folds']}  {said}  {data['seconds']:.1f}s"
+
+
+def _experiment_done(row: Row) -> str:
+    data = row["data"]
+    gain = f"  {gain_text(data['gain'])}" if data["gain"] is not None else ""
+    noise = f" (t = {data['t']:.2f})" if data["t"] is not None else ""
+    # Why a scored experiment is discarded was said by the rule on the line before.
+    reason = f"  {data['reason']}" if data["reason"] and data["status"] != "discard" else ""
+    mark = MARKS.get(data["status"], "")
+    return (
+        f"{_where(row)} {data['experiment']} {data['family']}  cv {score_text(data['score'])}{gain}{noise}  "
+        f"{mark} {data['status']}{reason}  {data['seconds']:.1f}s"
+    )
+
+
+def _submission(row: Row) -> str:
+    data = row["data"]
+    board = f", public score {score_text(data['public_score'])}" if data["public_score"] is not None else ""
+    message = f" ({data['message']})" if data["message"] else ""
+    return f"{_where(row)} submission of {data['experiment']}: {data['state']}{board}{message}"
+
+
+def _text(row: Row) -> str:
+    return f"{_where(row)} {row['kind']}: {row['data'].get('text') or row['data'].get('reason') or ''}"
+
+
+_SHOWN: Mapping[str, Callable[[Row], str]] = {
+    "run_started": _run_started,
+    "round_started": lambda row: f"{_where(row)} ──────────",
+    "round_resumed": lambda row: f"{_where(row)} ────────── goes on after a restart",
+    "phase_done": _phase_done,
+    "plan_accepted": lambda row: (
+        f"{_where(row)} accepted  {row['data']['plan_kind']} {row['data']['family']}: {row['data']['idea']}"
+    ),
+    "fold_done": _fold_done,
+    "experiment_done": _experiment_done,
+    "champion": lambda row: f"{_where(row)} ★ champion {row['data']['experiment']}  {score_text(row['data']['score'])}",
+    "rule": lambda row: (
+        f"{_where(row)} rule      {row['data']['rule']} ({row['data']['verdict']}): {row['data']['reason']}"
+    ),
+    "submission": _submission,
+    "submission_skipped": lambda row: (
+        f"     submission of {row['data']['experiment']} skipped: {row['data']['reason']}"
+    ),
+    "imported": lambda row: f"     imported {row['data']['experiment']}  cv {score_text(row['data']['score'])}",
+    "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
+    "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",
+    "fallback": lambda row: (
+        f"{_where(row)} {row['data']['phase']}: {row['data']['model']} gave no fitting answer; the playbook takes over"
+    ),
+    "plan_replaced": _text,
+    "overruled": _text,
+    "unfit": _text,
+    "warning": _text,
+    "note": _text,
+    "stopping": _text,
+    "run_ended": lambda row: f"run {row['data']['status']}: {row['data']['reason']} ({row['data']['elapsed']:.1f} s)",
+}
+
+_STYLES = {"champion": "bold green", "warning": "yellow", "rule": "yellow", "run_started": "bold", "run_ended": "bold"}
+
+
+def listener(log_format: str) -> Callable[[Row], None]:
+    """The listener that ``--log-format`` asks for: ``text`` or ``json``."""
+    if log_format == "json":
+        return print_json
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    return Printer()

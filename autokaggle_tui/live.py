@@ -1,0 +1,64 @@
+"""live.db: tokens and log lines for whoever watches; disposable, written in batches."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.schema import open_live
+
+FLUSH_SECONDS = 0.1
+KEPT_ROWS = 200_000
+
+
+class Live:
+    """Collects rows and writes them ten times a second at most.
+
+    Adjacent deltas of one role and kind are merged into one row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = open_live(path)
+        self._stream: list[list[Any]] = []
+        self._logs: list[tuple[Any, ...]] = []
+        self._flushed = time.monotonic()
+
+    def say(self, role: str, kind: str, text: str, *, round: int | None = None) -> None:
+        """A piece of text, reasoning or tool use of a role."""
+        last = self._stream[-1] if self._stream else None
+        if last is not None and kind in ("text", "reasoning") and last[1:4] == [round, role, kind]:
+            last[4] += text
+        else:
+            self._stream.append([time.time(), round, role, kind, text])
+        self._maybe_flush()
+
+    def log(self, experiment: str, fold: int, text: str) -> None:
+        """A line an experiment printed."""
+        self._logs.append((time.time(), experiment, fold, text))
+        self._maybe_flush()
+
+    def flush(self) -> None:
+        """Write what is waiting, and forget the oldest rows."""
+        self._flushed = time.monotonic()
+        if not self._stream and not self._logs:
+            return
+        streamed, self._stream = self._stream, []
+        logged, self._logs = self._logs, []
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(
+            "INSERT INTO stream (at, round, role, kind, text) VALUES (?, ?, ?, ?, ?)", streamed
+        )
+        self._connection.executemany("INSERT INTO logs (at, experiment, fold, text) VALUES (?, ?, ?, ?)", logged)
+        for table in ("stream", "logs"):
+            self._connection.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", [KEPT_ROWS])
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Write what is waiting and close."""
+        self.flush()
+        self._connection.close()
+
+    def _maybe_flush(self) -> None:
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()

@@ -1,0 +1,104 @@
+"""The clean end of a run: the best cross-fitted blend is fitted and submitted if it was not yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.platforms.base import Platform
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.control import RunClock
+from autokaggle_tui.loop.experimenter import Experimenter
+from autokaggle_tui.loop.runner import Runner
+from autokaggle_tui.loop.submitting import decide, submit, submitted
+from experiments.errors import DataError, PlatformError
+from experiments.predictions import array_sha, save_array
+from experiments.registry import Row
+
+
+@dataclass
+class Closing:
+    """What happens once no further round is played."""
+
+    campaign: Campaign
+    experimenter: Experimenter
+    runner: Runner
+    platform: Platform
+    clock: RunClock
+
+    async def close(self) -> None:
+        """Blend what is new, choose the best there is, submit it unless that was done."""
+        blend = await self._blend()
+        best = self._best(blend) or self._partial()
+        registry = self.campaign.registry
+        if best is None:
+            registry.event("warning", text="No experiment came to a prediction, so there is nothing to submit.")
+            return
+        if submitted(self.campaign, best["id"]):
+            return
+        decision = decide(self.campaign, self.platform, best, vetoed=self._veto(best), last=True)
+        if not decision.submit:
+            registry.event("submission_skipped", experiment=best["id"], reason=decision.reason)
+            return
+        try:
+            await submit(self.campaign, self.platform, best)
+        except (PlatformError, DataError) as error:
+            registry.event("warning", text=f"submission of {best['id']}: {error}")
+
+    async def _blend(self) -> Row | None:
+        """A blend of the pool, if the pool has something that no blend has seen."""
+        registry = self.campaign.registry
+        unfinished = registry.row("SELECT * FROM experiments WHERE source = 'closing' AND status = 'running'")
+        pool = registry.pool()
+        seen = registry.value("SELECT max(started_at) FROM experiments WHERE kind = 'blend' AND status != 'running'")
+        fresh = [row for row in pool if seen is None or (row["ended_at"] or 0.0) > seen]
+        if len(pool) < 2 or (not fresh and unfinished is None):
+            return None
+        count = registry.value("SELECT count(*) FROM experiments WHERE source = 'closing' AND status != 'running'")
+        name = unfinished["id"] if unfinished else f"B{int(count) + 1:02d}"
+        return await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
+
+    def _best(self, blend: Row | None) -> Row | None:
+        """The champion, or a blend that scores better than it."""
+        champion = self.campaign.registry.champion()
+        if blend is None or blend["score"] is None or champion is None:
+            return champion
+        return blend if self.campaign.metric.better(blend["score"], champion["score"]) else champion
+
+    def _veto(self, best: Row) -> str:
+        """The Reviewer's standing word against an experiment, or an empty string."""
+        row = self.campaign.registry.row(
+            "SELECT detail FROM phases WHERE round = ? AND phase = 'verify' AND outcome = 'REJECT'", [best["round"]]
+        )
+        return str(row["detail"].get("line", "")) if row and best["status"] == "keep" else ""
+
+    def _partial(self) -> Row | None:
+        """When time ran out before any experiment was complete: the one with the most finished folds."""
+        registry = self.campaign.registry
+        row = registry.row(
+            "SELECT e.id, e.code_sha, count(*) AS done FROM experiments e JOIN folds f ON f.experiment = e.id "
+            "WHERE e.status = 'timeout' AND f.status = 'ok' GROUP BY e.id ORDER BY done DESC, e.started_at LIMIT 1"
+        )
+        if row is None:
+            return None
+        code = (self.campaign.workspace.rounds / f"{row['id']}_experiment.py").read_text(encoding="utf-8")
+        found = self.runner.partial_test(row["id"], code)
+        if found is None:
+            return None
+        test, folds = found
+        name = f"{row['id']}_test.npy"
+        save_array(self.campaign.workspace.rounds / name, test)
+        registry.upsert(
+            "predictions",
+            experiment=row["id"],
+            oof="",
+            test=name,
+            oof_sha="",
+            test_sha=array_sha(test),
+            at=registry.clock(),
+        )
+        registry.event(
+            "warning",
+            text=f"No experiment was complete: submitting {row['id']} as the mean of {folds} finished folds, unscored.",
+        )
+        return registry.experiment(row["id"])

@@ -1,0 +1,334 @@
+"""The desk: gives a phase to its agent, validates what comes back, publishes it, commits the row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.agent import Agent, Answered, Said, ToolResult, Unfit
+from agents.prompts import load_prompt
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.control import Control
+from autokaggle_tui.loop.phasebook import PHASES, opening_word, problem
+from autokaggle_tui.workspace import round_name
+from backends.models.base import Message, Model, Reasoning, TextDelta, ToolCall, Usage
+from backends.models.playbook.model import Playbook
+from backends.models.registry import open_model
+from backends.models.tasks import CampaignView, Phase, Role, Task
+from experiments.errors import ModelError
+from experiments.files import sha256_text, write_atomic
+from experiments.text import one_line
+
+ROLES: tuple[Role, ...] = ("researcher", "builder", "reviewer")
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """A phase that is over.
+
+    Attributes:
+        word: What its answer began with.
+        line: The whole answer.
+        files: Text by file name in rounds/.
+        fresh: It was done just now, not read back from the registry.
+    """
+
+    word: str
+    line: str
+    files: Mapping[str, str]
+    fresh: bool
+
+    @property
+    def text(self) -> str:
+        """The text of the phase's last file."""
+        return list(self.files.values())[-1] if self.files else ""
+
+
+@dataclass
+class Desk:
+    """The three agents and the one way to have a phase done.
+
+    Attributes:
+        overrides: Models by role that last this run only.
+        open: Opens a model by its name.
+    """
+
+    campaign: Campaign
+    control: Control
+    open: Callable[[str], Model] = open_model
+    agents: dict[Role, Agent] = field(default_factory=dict)
+    overrides: dict[Role, str] = field(default_factory=dict)
+
+    def spawn(self) -> None:
+        """Bring every role up with its prompt, its model and its conversation so far."""
+        for role in ROLES:
+            generation = self._generation(role)
+            rows = self.campaign.registry.rows(
+                "SELECT message FROM conversations WHERE role = ? AND generation = ? ORDER BY id", [role, generation]
+            )
+            self.agents[role] = Agent(
+                prompt=load_prompt(role, self.campaign.workspace.root),
+                model=self.open(self.model_name(role)),
+                workspace=self.campaign.workspace.root,
+                database=self.campaign.workspace.facts,
+                messages=whole_turns([Message.from_json(row["message"]) for row in rows]),
+                generation=generation,
+            )
+
+    def model_name(self, role: Role) -> str:
+        """The model a role uses from its next phase on."""
+        return self.overrides.get(role) or str(getattr(self.campaign.config.models, role))
+
+    async def perform(
+        self, round: int, phase: Phase, view: CampaignView, *, attempt: int = 1, facts: Mapping[str, Any] | None = None
+    ) -> PhaseResult:
+        """Have a phase done, or read back that it was.
+
+        Raises:
+            StopRun: The person asked for a stop.
+        """
+        task = self._task(round, phase, view, facts or {})
+        found = self._done(task, attempt) or self._adopt(task, attempt)
+        if found is not None:
+            return found
+        await self.control.checkpoint()
+        self.campaign.refresh_rules()
+        registry = self.campaign.registry
+        model = self.model_name(task.role)
+        registry.event("phase_started", round=round, phase=phase, role=task.role, model=model, attempt=attempt)
+        started = time.monotonic()
+        answer = await self._ask(task)
+        if not answer.word:
+            registry.event("fallback", round=round, phase=phase, role=task.role, model=model)
+            registry.insert(
+                "verdicts",
+                round=round,
+                phase=phase,
+                author="engine",
+                verdict="fallback",
+                reason=f"{model} gave no answer that fits; the playbook did this phase",
+                at=registry.clock(),
+            )
+            model = Playbook.name
+            answer = await self._ask(task, Playbook())
+        if not answer.word:
+            raise ModelError(f"{round_name(round)} {phase}: not even the playbook's answer fits.")
+        return self._publish(task, attempt, answer, model, time.monotonic() - started)
+
+    def replace_plan(self, round: int, view: CampaignView, text: str, reason: str) -> PhaseResult:
+        """Put a playbook plan in the place of one that stays blocked."""
+        task = self._task(round, "revise", view, {})
+        found = self._done(task, 2)
+        if found is not None:
+            return found
+        self.campaign.registry.event("plan_replaced", round=round, reason=reason)
+        answer = Answered("REVISED", f"REVISED: {reason}", {task.outputs[0]: text})
+        return self._publish(task, 2, answer, Playbook.name, 0.0)
+
+    async def hand_over(self, round: int, view: CampaignView) -> None:
+        """Spawn anew every role that has served ``respawn_after`` rounds, with a brief it leaves itself."""
+        for role, agent in self.agents.items():
+            first = self.campaign.registry.value(
+                "SELECT min(round) FROM conversations WHERE role = ? AND generation = ?", [role, agent.generation]
+            )
+            if first is None or round - first < self.campaign.config.respawn_after:
+                continue
+            task = Task(
+                "handover", role, round, (), (), ("DONE",), view, {"notes": "Leave a brief for your successor."}
+            )
+            answer = await self._ask(task)
+            agent.generation += 1
+            agent.messages = []
+            brief = Message("user", f"You take over. Your predecessor leaves this brief: {one_line(answer.line, 4000)}")
+            reply = Message("assistant", "DONE")
+            for message in (brief, reply):
+                agent.messages.append(message)
+                self._remember(task, message)
+            self.campaign.registry.event("respawned", round=round, role=role, generation=agent.generation)
+
+    def _task(self, round: int, phase: Phase, view: CampaignView, facts: Mapping[str, Any]) -> Task:
+        spec = PHASES[phase]
+        name = round_name(round)
+        rounds = self.campaign.workspace.rounds
+        near = [f"rounds/{name}_{suffix}" for suffix in spec.reads if (rounds / f"{name}_{suffix}").is_file()]
+        always = ["LEARNINGS.md"] if self.campaign.workspace.learnings.is_file() else []
+        eda = ["rounds/R00_eda.md"] if round > 0 and phase in ("research", "plan") else []
+        outputs = tuple(f"{name}_{suffix}" for suffix in spec.outputs)
+        return Task(phase, spec.role, round, outputs, (*near, *eda, *always), spec.answers, view, facts)
+
+    def _done(self, task: Task, attempt: int) -> PhaseResult | None:
+        """The phase as the registry has it; None when it is open, or its files are gone."""
+        row = self.campaign.registry.done_phase(task.round, task.phase, attempt)
+        if row is None:
+            return None
+        files = self._read(task)
+        if files is None or problem(task, "", files):
+            return None
+        return PhaseResult(row["outcome"], row["detail"].get("line", ""), files, fresh=False)
+
+    def _adopt(self, task: Task, attempt: int) -> PhaseResult | None:
+        """Take valid files that a crash left without their row; a file an earlier phase published does not count."""
+        files = self._read(task)
+        if files is None or problem(task, "", files):
+            return None
+        known = {
+            sha
+            for row in self.campaign.registry.rows("SELECT sha256 FROM phases WHERE round = ?", [task.round])
+            for sha in row["sha256"].split()
+        }
+        if any(sha256_text(text) in known for text in files.values()):
+            return None
+        last = files[task.outputs[-1]]
+        word = opening_word(last, task.answers) if len(task.answers) > 1 else task.answers[0]
+        answer = Answered(word, one_line(last.strip().splitlines()[0]) if len(task.answers) > 1 else word, files)
+        self.campaign.registry.event("adopted", round=task.round, phase=task.phase, files=list(files))
+        return self._publish(task, attempt, answer, "adopted", 0.0, write=False)
+
+    def _read(self, task: Task) -> dict[str, str] | None:
+        files = {}
+        for name in task.outputs:
+            path = self.campaign.workspace.rounds / name
+            try:
+                files[name] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                return None
+        return files
+
+    def _publish(
+        self, task: Task, attempt: int, answer: Answered, model: str, seconds: float, *, write: bool = True
+    ) -> PhaseResult:
+        registry = self.campaign.registry
+        files = {name: answer.files[name] for name in task.outputs}
+        for name, text in files.items() if write else ():
+            write_atomic(self.campaign.workspace.rounds / name, text.encode())
+        with registry.transaction():
+            registry.upsert(
+                "phases",
+                round=task.round,
+                phase=task.phase,
+                attempt=attempt,
+                role=task.role,
+                model=model,
+                outcome=answer.word,
+                files=" ".join(files),
+                sha256=" ".join(sha256_text(text) for text in files.values()),
+                detail={"line": answer.line},
+                seconds=seconds,
+                at=registry.clock(),
+            )
+            registry.event(
+                "phase_done",
+                round=task.round,
+                phase=task.phase,
+                role=task.role,
+                outcome=answer.word,
+                line=answer.line,
+                files=list(files),
+                seconds=round(seconds, 3),
+            )
+            if task.phase in ("review", "verify"):
+                registry.insert(
+                    "verdicts",
+                    round=task.round,
+                    phase=task.phase,
+                    author="reviewer",
+                    verdict=answer.word,
+                    reason=answer.line,
+                    at=registry.clock(),
+                )
+        return PhaseResult(answer.word, answer.line, files, fresh=True)
+
+    async def _ask(self, task: Task, model: Model | None = None) -> Answered:
+        """Run the agent of the task's role, telling live.db and the registry what happens."""
+        campaign = self.campaign
+        agent = self.agents[task.role]
+        agent.model = model or self.open(self.model_name(task.role))
+        answer = Answered("", "", {})
+        used = [0, 0]
+        cost: float | None = 0.0
+        estimated = False
+        started = time.monotonic()
+        outcome = "ok"
+        kept = len(agent.messages)
+        said: list[Message] = []
+        try:
+            async with aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
+                async for record in records:
+                    if isinstance(record, Said):
+                        said.append(record.message)
+                    elif isinstance(record, Usage):
+                        used[0] += record.input_tokens
+                        used[1] += record.output_tokens
+                        cost = None if cost is None or record.cost is None else cost + record.cost
+                        estimated = estimated or record.estimated
+                    elif isinstance(record, Answered):
+                        answer = record
+                    elif isinstance(record, Unfit):
+                        campaign.registry.event(
+                            "unfit", round=task.round, phase=task.phase, role=task.role, reason=record.reason
+                        )
+                    else:
+                        self._stream(task, record)
+        except ModelError as error:
+            outcome = one_line(str(error))
+            campaign.registry.event("warning", round=task.round, text=f"{task.role}: {error}")
+            del agent.messages[kept:]
+            said = []
+        registry = campaign.registry
+        with registry.transaction():
+            for message in said:
+                self._remember(task, message)
+            registry.insert(
+                "calls",
+                run=registry.run,
+                round=task.round,
+                phase=task.phase,
+                role=task.role,
+                model=agent.model.name,
+                input_tokens=used[0],
+                output_tokens=used[1],
+                cost=cost,
+                estimated=int(estimated),
+                seconds=time.monotonic() - started,
+                outcome=outcome,
+                at=registry.clock(),
+            )
+        campaign.live.flush()
+        return answer
+
+    def _stream(self, task: Task, record: TextDelta | Reasoning | ToolCall | ToolResult) -> None:
+        live = self.campaign.live
+        if isinstance(record, TextDelta):
+            live.say(task.role, "text", record.text, round=task.round)
+        elif isinstance(record, Reasoning):
+            live.say(task.role, "reasoning", record.text, round=task.round)
+        elif isinstance(record, ToolCall):
+            live.say(task.role, "call", f"{record.name} {one_line(record.arguments)}", round=task.round)
+        else:
+            live.say(task.role, "result", one_line(record.text), round=task.round)
+
+    def _remember(self, task: Task, message: Message) -> None:
+        self.campaign.registry.insert(
+            "conversations",
+            role=task.role,
+            generation=self.agents[task.role].generation,
+            round=task.round,
+            message=message.to_json(),
+            at=self.campaign.registry.clock(),
+        )
+
+    def _generation(self, role: Role) -> int:
+        return int(
+            self.campaign.registry.value("SELECT max(generation) FROM conversations WHERE role = ?", [role]) or 1
+        )
+
+
+def whole_turns(messages: list[Message]) -> list[Message]:
+    """A conversation without a last turn that a crash cut off: it must end with an answer."""
+    end = len(messages)
+    while end and not (messages[end - 1].role == "assistant" and not messages[end - 1].tool_calls):
+        end -= 1
+    return messages[:end]

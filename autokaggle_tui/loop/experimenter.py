@@ -1,0 +1,265 @@
+"""From an accepted plan to a settled experiment: code, run, fix on a crash, or a blend."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.desk import Desk, PhaseResult
+from autokaggle_tui.loop.planning import past_experiments
+from autokaggle_tui.loop.runner import Runner, RunResult
+from autokaggle_tui.loop.scoring import record_rulings, settle
+from autokaggle_tui.workspace import round_name
+from backends.models.tasks import CampaignView
+from experiments.blending import fit_blend
+from experiments.code import normalised_code_sha
+from experiments.files import sha256_text, write_atomic
+from experiments.plan import PlanHeader
+from experiments.pool import BlendError, PoolMember
+from experiments.predictions import load_array
+from experiments.registry import Row
+from experiments.rules import blend_limits, blocking, check_code
+
+FIX_ATTEMPTS = 2
+
+
+@dataclass
+class Experimenter:
+    """Runs what a plan asks for; the registry knows every attempt."""
+
+    campaign: Campaign
+    desk: Desk
+    runner: Runner
+
+    async def experiment(self, number: int, header: PlanHeader, view: CampaignView) -> Row | None:
+        """The settled experiment of a round; None when its code repeats an earlier one.
+
+        Raises:
+            StopRun: The person asked for a stop; what is finished stays.
+        """
+        name = round_name(number)
+        if header.kind == "blend":
+            return await self.blend(name, number, header.members, header.idea or header.hypothesis)
+        facts: dict[str, Any] = {"plan": header.model_dump(mode="json")}
+        code = await self.desk.perform(number, "code", view, facts=facts)
+        for attempt in range(1, FIX_ATTEMPTS + 2):
+            settled = self._settled(name)
+            if settled is not None:
+                return settled
+            crash = self._crashed(number, attempt)
+            if crash is None:
+                if self._repeats(number, name, code.text, header.params):
+                    return None
+                result, seconds = await self._run(number, name, header, code.text)
+                last = attempt > FIX_ATTEMPTS
+                if result.status != "crash" or last:
+                    return await self._settle(number, name, attempt, result, seconds)
+                crash = self._record_crash(number, attempt, result)
+            fixed = await self._fix(number, view, attempt, facts, code, crash)
+            if fixed.text == code.text and fixed.fresh:
+                result = RunResult("crash", str(crash["error"]), {}, None, None, "", str(crash["traceback"]))
+                return await self._settle(number, name, attempt + 1, result, 0.0)
+            code = fixed
+        raise AssertionError("the last attempt always settles")
+
+    async def blend(
+        self, name: str, number: int | None, members: tuple[str, ...], idea: str, *, source: str = "round"
+    ) -> Row:
+        """Fit a blend over the pool (or over ``members``) and settle it like any experiment."""
+        settled = self._settled(name)
+        if settled is not None:
+            return settled
+        self._open(name, number, kind="blend", family="blend", idea=idea, source=source)
+        started = time.monotonic()
+        result, weights = await asyncio.to_thread(self._fit, self._pool(), members)
+        with self.campaign.registry.transaction():
+            for fold, score in result.fold_scores.items():
+                self.campaign.registry.upsert(
+                    "folds",
+                    experiment=name,
+                    fold=fold,
+                    key="",
+                    status="ok",
+                    score=score,
+                    seconds=0.0,
+                    at=self.campaign.registry.clock(),
+                )
+        if number is not None:
+            write_atomic(self.campaign.workspace.file(number, "run.log"), f"{result.log}\n".encode())
+        return await settle(
+            self.campaign, name, result, seconds=time.monotonic() - started, members=list(weights.items())
+        )
+
+    def _pool(self) -> dict[str, PoolMember]:
+        """Every prediction a blend may choose from, memory-mapped."""
+        rounds = self.campaign.workspace.rounds
+        return {
+            row["id"]: PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
+            for row in self.campaign.registry.pool()
+        }
+
+    def _fit(self, pool: Mapping[str, PoolMember], members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float]]:
+        campaign = self.campaign
+        try:
+            blend = fit_blend(
+                pool,
+                campaign.competition.y,
+                campaign.folds,
+                campaign.metric,
+                limits=blend_limits(campaign.rules),
+                members=members,
+            )
+        except BlendError as error:
+            return RunResult("invalid", error.message, {}, None, None, error.message), {}
+        weights = dict(zip(blend.members, blend.weights, strict=True))
+        said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())
+        log = "\n".join(
+            [
+                f"{blend.method}: {said}",
+                f"cross-fitted score {blend.score:.6g}, in-sample {blend.in_sample:.6g}",
+                *blend.notes,
+            ]
+        )
+        return RunResult("complete", "", dict(enumerate(blend.fold_scores)), blend.oof, blend.test, log), weights
+
+    async def _run(self, number: int, name: str, header: PlanHeader, code: str) -> tuple[RunResult, float]:
+        self._open(
+            name,
+            number,
+            kind=header.kind,
+            family=header.family,
+            idea=header.idea or header.hypothesis,
+            parent=header.parent,
+            params=header.params,
+            code=code,
+        )
+        started = time.monotonic()
+        result = await self.runner.run(name, code, minutes=header.minutes)
+        return result, time.monotonic() - started
+
+    async def _settle(self, number: int, name: str, attempt: int, result: RunResult, seconds: float) -> Row:
+        campaign = self.campaign
+        write_atomic(campaign.workspace.file(number, "run.log"), f"{result.log}\n".encode())
+        row = await settle(campaign, name, result, seconds=max(seconds, self._fold_seconds(name)))
+        self._record(number, attempt, row["status"], {"error": row["reason"]}, seconds)
+        if result.status != "timeout":
+            self.runner.discard(name)
+        return row
+
+    def _fold_seconds(self, name: str) -> float:
+        """Wall seconds of the folds as they ran side by side, those of an earlier process included."""
+        total = self.campaign.registry.value("SELECT sum(seconds) FROM folds WHERE experiment = ?", [name])
+        return float(total or 0.0) / self.campaign.slots
+
+    async def _fix(
+        self,
+        number: int,
+        view: CampaignView,
+        attempt: int,
+        facts: dict[str, Any],
+        code: PhaseResult,
+        crash: Mapping[str, Any],
+    ) -> PhaseResult:
+        told = facts | {"code": code.text, "error": crash["error"], "traceback": crash["traceback"], "attempt": attempt}
+        told["notes"] = f"The run crashed: {crash['error']}"
+        return await self.desk.perform(number, "fix", view, attempt=attempt, facts=told)
+
+    def _record_crash(self, number: int, attempt: int, result: RunResult) -> Mapping[str, Any]:
+        write_atomic(self.campaign.workspace.file(number, "run.log"), f"{result.log}\n".encode())
+        detail = {"error": result.reason, "traceback": result.traceback[-20_000:]}
+        self._record(number, attempt, "crash", detail, 0.0)
+        return detail
+
+    def _crashed(self, number: int, attempt: int) -> Mapping[str, Any] | None:
+        row = self.campaign.registry.done_phase(number, "run", attempt)
+        if row is None:
+            return None
+        detail: Mapping[str, Any] = row["detail"]
+        return detail
+
+    def _record(self, number: int, attempt: int, outcome: str, detail: Mapping[str, Any], seconds: float) -> None:
+        registry = self.campaign.registry
+        with registry.transaction():
+            registry.upsert(
+                "phases",
+                round=number,
+                phase="run",
+                attempt=attempt,
+                role="engine",
+                model="",
+                outcome=outcome,
+                files=f"{round_name(number)}_run.log",
+                sha256="",
+                detail=dict(detail),
+                seconds=seconds,
+                at=registry.clock(),
+            )
+            registry.event(
+                "phase_done",
+                round=number,
+                phase="run",
+                role="engine",
+                outcome=outcome,
+                attempt=attempt,
+                line=str(detail.get("error", "")),
+                seconds=seconds,
+            )
+
+    def _settled(self, name: str) -> Row | None:
+        row = self.campaign.registry.experiment(name)
+        return row if row is not None and row["status"] != "running" else None
+
+    def _repeats(self, number: int, name: str, code: str, params: Mapping[str, Any]) -> bool:
+        """Whether a rule forbids running this code again; says so."""
+        campaign = self.campaign
+        rulings = check_code(
+            campaign.rules, normalised_code_sha(code), params, past_experiments(campaign), experiment=name
+        )
+        record_rulings(campaign, number, "code", rulings)
+        return bool(blocking(rulings))
+
+    def _open(
+        self,
+        name: str,
+        number: int | None,
+        *,
+        kind: str,
+        family: str,
+        idea: str,
+        source: str = "round",
+        parent: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        code: str = "",
+    ) -> None:
+        """Put the experiment's row in place, ``running``."""
+        campaign = self.campaign
+        registry = campaign.registry
+        known = registry.experiment(name)
+        with registry.transaction():
+            registry.upsert(
+                "experiments",
+                id=name,
+                round=number,
+                source=source,
+                kind=kind,
+                family=family,
+                parent=parent if parent and registry.experiment(parent) else None,
+                idea=idea,
+                params=dict(params or {}),
+                code_sha=sha256_text(code) if code else "",
+                normal_sha=normalised_code_sha(code) if code else "",
+                folds_digest=campaign.folds.digest,
+                data_hash=campaign.competition.data_hash,
+                seed=campaign.config.seed,
+                status="running",
+                started_at=known["started_at"] if known else registry.clock(),
+            )
+            if known is not None and code and known["code_sha"] != sha256_text(code):
+                registry.execute("DELETE FROM folds WHERE experiment = ?", [name])
+            registry.event(
+                "experiment_started", round=number, experiment=name, family=family, resumed=known is not None
+            )

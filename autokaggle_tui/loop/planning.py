@@ -1,0 +1,129 @@
+"""Planning a round: plan, review, one revision, and the rules that no verdict can lift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.desk import Desk
+from autokaggle_tui.loop.scoring import record_rulings
+from backends.models.playbook.builder import alternative
+from backends.models.tasks import CampaignView
+from experiments.plan import PlanHeader, parse_plan
+from experiments.rules import PastExperiment, PlanFacts, Ruling, blocking, check_plan
+
+
+@dataclass
+class Planner:
+    """Comes to a plan that the Reviewer approves and no blocking rule forbids."""
+
+    campaign: Campaign
+    desk: Desk
+
+    async def plan(self, number: int, view: CampaignView) -> PlanHeader | None:
+        """The accepted plan of a round; None when every plan stays blocked.
+
+        An accepted plan is a fact of the round, so rules edited later do not open it again.
+        """
+        planned = await self.desk.perform(number, "plan", view)
+        header = parse_plan(planned.text).header
+        accepted = self.campaign.registry.value("SELECT kind FROM rounds WHERE round = ?", [number])
+        if accepted:
+            return header
+        if header.kind == "stop":
+            return self._accept(number, header)
+        rulings = self.rulings(number, header)
+        facts = {"plan": header.model_dump(mode="json"), "rulings": as_facts(rulings)}
+        review = await self.desk.perform(number, "review", view, facts=facts)
+        if review.fresh:
+            record_rulings(self.campaign, number, "review", rulings)
+        if review.word == "APPROVED" and not blocking(rulings):
+            return self._accept(number, header)
+        if review.word == "APPROVED" and review.fresh:
+            self._overrule(number, blocking(rulings)[0])
+        revised = await self.desk.perform(number, "revise", view, facts=facts | {"reason": review.line})
+        header = parse_plan(revised.text).header
+        if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
+            record_rulings(self.campaign, number, "revise", blocked)
+            text = alternative(view, header)
+            replaced = self.desk.replace_plan(number, view, text, f"{blocked[0].rule}: {blocked[0].reason}")
+            header = parse_plan(replaced.text).header
+            if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
+                record_rulings(self.campaign, number, "revise", blocked)
+                return None
+        return self._accept(number, header)
+
+    def rulings(self, number: int, header: PlanHeader) -> tuple[Ruling, ...]:
+        """What the rules say of a plan, given all that other rounds did."""
+        workspace = self.campaign.workspace
+        plan = PlanFacts(
+            round=number,
+            kind=header.kind,
+            family=header.family,
+            params=header.params,
+            parent=header.parent,
+            members=header.members,
+            has_eda=workspace.file(0, "eda.md").is_file(),
+            has_brief=workspace.file(number, "research_brief.md").is_file(),
+        )
+        return check_plan(self.campaign.rules, plan, past_experiments(self.campaign))
+
+    def _accept(self, number: int, header: PlanHeader) -> PlanHeader:
+        registry = self.campaign.registry
+        with registry.transaction():
+            registry.update(
+                "rounds", number, kind=header.kind, family=header.family, idea=header.idea or header.hypothesis
+            )
+            registry.event(
+                "plan_accepted",
+                round=number,
+                plan_kind=header.kind,
+                family=header.family,
+                idea=header.idea or header.hypothesis,
+                parent=header.parent,
+            )
+        return header
+
+    def _overrule(self, number: int, ruling: Ruling) -> None:
+        registry = self.campaign.registry
+        registry.insert(
+            "verdicts",
+            round=number,
+            phase="review",
+            author="engine",
+            verdict="REVISE",
+            rule=ruling.rule,
+            reason=f"an approval cannot lift {ruling.rule}: {ruling.reason}",
+            at=registry.clock(),
+        )
+        registry.event("overruled", round=number, rule=ruling.rule, reason=ruling.reason)
+
+
+def past_experiments(campaign: Campaign) -> list[PastExperiment]:
+    """Every experiment so far as the rules see it, oldest first."""
+    return [
+        PastExperiment(
+            id=row["id"],
+            round=row["round"],
+            kind=row["kind"],
+            family=row["family"],
+            status=row["status"],
+            score=row["score"],
+            params=row["params"],
+            parent=row["parent"],
+            members=tuple(name for name, _ in row["members"]),
+            code_sha=row["normal_sha"],
+        )
+        for row in campaign.registry.rows("SELECT * FROM experiments ORDER BY started_at, id")
+    ]
+
+
+def as_facts(rulings: Sequence[Ruling]) -> list[dict[str, Any]]:
+    """Rulings that fired, as plain values for a task."""
+    return [
+        {"rule": r.rule, "verdict": r.verdict, "reason": r.reason, "figures": dict(r.figures)}
+        for r in rulings
+        if r.verdict != "pass"
+    ]

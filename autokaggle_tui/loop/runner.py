@@ -1,0 +1,366 @@
+"""The run of an experiment: folds in worker slots, the kill gate, resume by fold key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import math
+import time
+import zipfile
+from collections import deque
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.control import Control, RunClock, StopRun
+from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
+from experiments.errors import MetricError
+from experiments.files import sha256_text, write_atomic
+from experiments.foldcache import FoldCache
+from experiments.folds import fold_key
+from experiments.predictions import join_oof, join_test
+from experiments.registry import Row
+from experiments.rules import Ruling, check_gate
+from experiments.significance import fold_noise
+
+RunStatus = Literal["complete", "killed", "crash", "timeout", "invalid"]
+LOG_CAP = 2_000_000
+LEAST_SECONDS = 2.0
+PLAN_SLACK = 1.5
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one finished fold left: (n_valid,) or (n_valid, K) and the same for test, float32."""
+
+    valid: np.ndarray
+    test: np.ndarray
+    log: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        fold_scores: By fold number, of the finished folds.
+        oof: Out-of-fold prediction in row order when complete.
+        test: Test prediction when complete.
+        log: Everything printed, by fold, capped.
+        rulings: What the gate said.
+    """
+
+    status: RunStatus
+    reason: str
+    fold_scores: Mapping[int, float]
+    oof: np.ndarray | None
+    test: np.ndarray | None
+    log: str
+    traceback: str = ""
+    rulings: tuple[Ruling, ...] = ()
+
+
+@dataclass
+class _Run:
+    """The state of one run while its folds come in."""
+
+    experiment: str
+    code: str
+    keys: tuple[str, ...]
+    parts: dict[int, FoldResult] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+    logs: dict[int, list[str]] = field(default_factory=dict)
+    verdict: tuple[RunStatus, str] | None = None
+    traceback: str = ""
+    rulings: tuple[Ruling, ...] = ()
+
+
+@dataclass
+class Runner:
+    """Runs experiments for one campaign.
+
+    Attributes:
+        starting: The slots' start, which goes on while the first phases are done.
+    """
+
+    campaign: Campaign
+    compute: Compute
+    control: Control
+    clock: RunClock
+    cache: FoldCache
+    starting: asyncio.Task[None]
+
+    async def run(self, experiment: str, code: str, *, minutes: float | None, gate: bool = True) -> RunResult:
+        """Run every fold that has no result yet.
+
+        Args:
+            experiment: Its id; a row of it with status ``running`` is in the registry.
+            code: The experiment file.
+            minutes: What the plan allows, if it says.
+            gate: Whether the kill gate applies.
+
+        Raises:
+            StopRun: The person asked for a stop; finished folds are kept and count when the run goes on.
+        """
+        await self.starting
+        run = self._open(experiment, code)
+        pending = deque(fold for fold in range(len(run.keys)) if fold not in run.parts)
+        budget = None if minutes is None else minutes * 60 * PLAN_SLACK
+        tasks: set[asyncio.Task[None]] = set()
+        self.control.kill = lambda: self._kill(run)
+        stopped = False
+        if gate and 0 in run.scores:
+            self._gate(run)
+        try:
+            while (pending and run.verdict is None and not stopped) or tasks:
+                while pending and run.verdict is None and not stopped and len(tasks) < self.compute.slots:
+                    try:
+                        await self.control.checkpoint()
+                    except StopRun:
+                        stopped = True
+                        break
+                    seconds = self._allowance(len(pending) + len(tasks), budget)
+                    if seconds < LEAST_SECONDS:
+                        run.verdict = ("timeout", "the time of this run is used up")
+                        break
+                    tasks.add(asyncio.create_task(self._fold(run, pending.popleft(), seconds, gate)))
+                if not tasks:
+                    break
+                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                if run.verdict is not None and tasks:
+                    await self.compute.kill(experiment)
+        finally:
+            self.control.kill = lambda: False
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if stopped and run.verdict is None and len(run.parts) < len(run.keys):
+            raise StopRun
+        return self._close(run)
+
+    def partial_test(self, experiment: str, code: str) -> tuple[np.ndarray, int] | None:
+        """The mean test prediction of the folds that did finish, and how many they are."""
+        parts = self._open(experiment, code).parts
+        if not parts:
+            return None
+        tests = np.stack([part.test for part in parts.values()])
+        return np.asarray(tests.mean(axis=0, dtype=np.float64), dtype=np.float32), len(parts)
+
+    def discard(self, experiment: str) -> None:
+        """Forget the fold files of an experiment whose prediction is joined, or that is given up."""
+        for row in self.campaign.registry.rows("SELECT key FROM folds WHERE experiment = ?", [experiment]):
+            self._part(row["key"]).unlink(missing_ok=True)
+
+    def _open(self, experiment: str, code: str) -> _Run:
+        """Start from what the registry and the cache already have under this code's keys."""
+        campaign = self.campaign
+        sha = sha256_text(code)
+        keys = tuple(
+            fold_key(sha, campaign.folds.digest, campaign.competition.data_hash, fold, campaign.config.seed)
+            for fold in range(campaign.folds.n_folds)
+        )
+        run = _Run(experiment, code, keys)
+        rows = campaign.registry.rows("SELECT * FROM folds WHERE experiment = ?", [experiment])
+        for row in rows:
+            fold = row["fold"]
+            if row["status"] != "ok" or fold >= len(keys) or row["key"] != keys[fold]:
+                continue
+            part = _load_part(self._part(keys[fold]))
+            if part is not None:
+                run.parts[fold] = part
+                run.logs[fold] = part.log.splitlines()
+                if row["score"] is not None:
+                    run.scores[fold] = row["score"]
+        return run
+
+    def _allowance(self, open_folds: int, budget: float | None) -> float:
+        """Wall seconds for a fold that starts now."""
+        waves = math.ceil(open_folds / self.compute.slots)
+        total_waves = math.ceil(self.campaign.folds.n_folds / self.compute.slots)
+        limits = [self.campaign.config.compute.fold_seconds]
+        left = self.clock.left()
+        if left is not None:
+            limits.append(left / waves)
+        if budget is not None:
+            limits.append(max(budget / total_waves, LEAST_SECONDS))
+        return min(limits)
+
+    async def _fold(self, run: _Run, fold: int, seconds: float, gate: bool) -> None:
+        campaign = self.campaign
+        registry = campaign.registry
+        round = registry.value("SELECT round FROM experiments WHERE id = ?", [run.experiment])
+        job = await asyncio.to_thread(self._job, run, fold, seconds)
+        registry.event("fold_started", round=round, experiment=run.experiment, fold=fold, limit=round_seconds(seconds))
+        lines = run.logs.setdefault(fold, [])
+        outcome: FoldOutcome | None = None
+        async with aclosing(self.compute.run(job)) as records:  # type: ignore[type-var]
+            async for record in records:
+                if isinstance(record, LogLine):
+                    lines.append(record.text)
+                    campaign.live.log(run.experiment, fold, record.text)
+                elif isinstance(record, Report):
+                    campaign.live.log(run.experiment, fold, f"report {dict(record.values)}")
+                else:
+                    outcome = record
+        campaign.live.flush()
+        if outcome is None:
+            outcome = FoldOutcome(fold, "crash", 0.0, error="the worker slot ended without an outcome")
+        score = None
+        if outcome.status == "ok" and outcome.valid is not None and outcome.test is not None:
+            score = await asyncio.to_thread(self._score, fold, outcome.valid)
+            part = FoldResult(outcome.valid, outcome.test, "\n".join(lines))
+            _save_part(self._part(job.key), part)
+            run.parts[fold] = part
+            if score is not None:
+                run.scores[fold] = score
+        with registry.transaction():
+            registry.upsert(
+                "folds",
+                experiment=run.experiment,
+                fold=fold,
+                key=job.key,
+                status=outcome.status,
+                score=score,
+                seconds=outcome.seconds,
+                error=outcome.error,
+                at=registry.clock(),
+            )
+            registry.event(
+                "fold_done",
+                round=round,
+                experiment=run.experiment,
+                fold=fold,
+                folds=len(run.keys),
+                done=len(run.parts),
+                status=outcome.status,
+                score=score,
+                seconds=round_seconds(outcome.seconds),
+                error=outcome.error,
+            )
+        if outcome.status == "killed":
+            run.verdict = run.verdict or ("killed", outcome.error or "killed")
+        elif outcome.status != "ok":
+            run.verdict = run.verdict or (outcome.status, f"fold {fold + 1}: {outcome.error}")
+            run.traceback = run.traceback or outcome.traceback
+        elif fold == 0 and gate:
+            self._gate(run)
+
+    def _gate(self, run: _Run) -> None:
+        """Kill a run whose first fold is worse than best_single's by more than the margin."""
+        registry = self.campaign.registry
+        best = registry.best_single(self.campaign.metric.direction)
+        if best is None or 0 not in run.scores:
+            return
+        theirs = registry.fold_scores(best["id"])
+        if 0 not in theirs:
+            return
+        metric = self.campaign.metric
+        others = [scores for scores in map(self._whole, registry.pool()) if scores]
+        run.rulings = check_gate(
+            self.campaign.rules,
+            fold_score=run.scores[0],
+            best_fold_score=theirs[0],
+            best_score=best["score"],
+            direction=metric.direction,
+            bounded=metric.bounded,
+            noise=fold_noise([theirs[fold] for fold in sorted(theirs)], others),
+        )
+        for ruling in run.rulings:
+            if ruling.verdict == "block" and run.verdict is None:
+                run.verdict = ("killed", ruling.reason)
+
+    def _whole(self, row: Row) -> list[float]:
+        """The fold scores of a pool member, in order; empty when a fold has none."""
+        scores = self.campaign.registry.fold_scores(row["id"])
+        return [scores[fold] for fold in sorted(scores)] if len(scores) == self.campaign.folds.n_folds else []
+
+    def _kill(self, run: _Run) -> bool:
+        """Kill the run at the person's wish."""
+        run.verdict = run.verdict or ("killed", "killed by the owner")
+        self._killing = asyncio.ensure_future(self.compute.kill(run.experiment))
+        return True
+
+    def _score(self, fold: int, valid: np.ndarray) -> float | None:
+        rows = self.campaign.folds.splits[fold][1]
+        try:
+            return self.campaign.metric.score(self.campaign.competition.y[rows], valid)
+        except MetricError:
+            # A fold may hold one class only; the score over all rows still counts.
+            return None
+
+    def _job(self, run: _Run, fold: int, seconds: float) -> FoldJob:
+        campaign = self.campaign
+        spec = campaign.competition.spec
+        train, valid, test = self.cache.files(fold)
+        classes = campaign.competition.classes
+        context = {
+            "task_type": spec.task_type,
+            "classes": None if classes is None else list(classes),
+            "metric": spec.metric,
+            "direction": spec.direction,
+            "columns": campaign.competition.columns.to_json(),
+            "fold": fold,
+            "n_folds": campaign.folds.n_folds,
+            "seed": campaign.config.seed,
+            "threads": self.compute.threads,
+            "device": campaign.config.compute.device,
+            "cv_strategy": spec.cv_strategy,
+            "cv_folds": spec.cv_folds,
+        }
+        expected = (len(campaign.folds.splits[fold][1]), len(campaign.competition.test), campaign.outputs)
+        return FoldJob(run.keys[fold], run.experiment, fold, run.code, train, valid, test, context, expected, seconds)
+
+    def _part(self, key: str) -> Path:
+        return self.campaign.workspace.cache / "folds" / f"{key}.npz"
+
+    def _close(self, run: _Run) -> RunResult:
+        campaign = self.campaign
+        log = _joined_log(run)
+        status, reason = run.verdict or ("complete", "")
+        if status != "complete":
+            return RunResult(status, reason, run.scores, None, None, log, run.traceback, run.rulings)
+        oof = join_oof(campaign.folds, {f: p.valid for f, p in run.parts.items()}, len(campaign.competition.y))
+        test = join_test(campaign.folds, {f: p.test for f, p in run.parts.items()})
+        return RunResult("complete", "", run.scores, oof, test, log, "", run.rulings)
+
+
+def round_seconds(seconds: float) -> float:
+    """Seconds as events show them."""
+    return round(seconds, 2)
+
+
+def _joined_log(run: _Run) -> str:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    pieces = [f"{run.experiment}, log written {stamp} UTC"]
+    for fold in sorted(run.logs):
+        score = f", score {run.scores[fold]:.6g}" if fold in run.scores else ""
+        pieces += [f"--- fold {fold + 1}{score}", *run.logs[fold]]
+    if run.verdict is not None:
+        pieces.append(f"--- {run.verdict[0]}: {run.verdict[1]}")
+    if run.traceback:
+        pieces.append(run.traceback.rstrip())
+    text = "\n".join(pieces)
+    return text if len(text) <= LOG_CAP else f"{text[:LOG_CAP]}\n… cut"
+
+
+def _save_part(path: Path, part: FoldResult) -> None:
+    log = np.frombuffer(part.log.encode(), dtype=np.uint8)
+    write_atomic(path, lambda file: np.savez(file, valid=part.valid, test=part.test, log=log))
+
+
+def _load_part(path: Path) -> FoldResult | None:
+    """A fold's file, or None when it is missing or damaged (the fold runs again)."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            return FoldResult(stored["valid"], stored["test"], stored["log"].tobytes().decode("utf-8", "replace"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,187 @@
+"""From predictions to facts: score, status, champion, correlations; the engine alone decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.runner import RunResult
+from experiments.correlation import correlate
+from experiments.errors import MetricError
+from experiments.predictions import array_sha, load_array, save_array
+from experiments.registry import Row, pairs
+from experiments.rules import Ruling, check_champion
+from experiments.significance import Gain, fold_sizes, paired_gain
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a scored prediction stands.
+
+    Attributes:
+        status: ``keep`` when it became champion, else ``discard`` (or ``invalid`` when it cannot be scored).
+        gain: Over the champion: the mean paired difference over the folds, positive is better.
+        against: The champion it was compared with, or None.
+    """
+
+    status: str
+    reason: str
+    score: float | None
+    gain: float | None
+    t: float | None
+    against: str | None
+    rulings: tuple[Ruling, ...]
+
+
+def names(experiment: str) -> tuple[str, str]:
+    """File names of an experiment's predictions in rounds/."""
+    return f"{experiment}_oof.npy", f"{experiment}_test.npy"
+
+
+async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, float]) -> Standing:
+    """Score an out-of-fold prediction and compare it with the champion, fold by fold."""
+    try:
+        score = await asyncio.to_thread(campaign.metric.score, campaign.competition.y, oof, mask=campaign.folds.covered)
+    except MetricError as error:
+        return Standing("invalid", error.message, None, None, None, None, ())
+    champion = campaign.registry.champion()
+    if champion is None:
+        return Standing("keep", "", score, None, None, None, ())
+    theirs = campaign.registry.fold_scores(champion["id"])
+    gain = _gain(campaign, fold_scores, theirs)
+    plain = gain.mean if gain is not None else campaign.metric.gain(score, champion["score"])
+    rulings = check_champion(campaign.rules, gain) if gain is not None else ()
+    blocked = [ruling for ruling in rulings if ruling.verdict == "block"]
+    status, reason = ("discard", blocked[0].reason) if blocked else ("keep", "")
+    if not blocked and plain <= 0:
+        status, reason = "discard", f"not better than {champion['id']}"
+    t = gain.t if gain is not None and np.isfinite(gain.t) else None
+    return Standing(status, reason, score, plain, t, champion["id"], rulings)
+
+
+def _gain(campaign: Campaign, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Gain | None:
+    shared = sorted(set(ours) & set(theirs))
+    if len(shared) < 2:
+        return None
+    n_train, n_valid = fold_sizes(campaign.folds)
+    return paired_gain(
+        [ours[fold] for fold in shared],
+        [theirs[fold] for fold in shared],
+        campaign.metric.direction,
+        n_train=n_train,
+        n_valid=n_valid,
+    )
+
+
+async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> dict[str, float]:
+    """Pearson correlation of a new prediction with every one in the pool."""
+    others = {
+        row["id"]: load_array(campaign.workspace.rounds / row["oof"])
+        for row in campaign.registry.pool()
+        if row["id"] != experiment
+    }
+    return await asyncio.to_thread(correlate, oof, others, campaign.folds.covered) if others else {}
+
+
+async def settle(
+    campaign: Campaign, experiment: str, result: RunResult, *, seconds: float, members: Sequence[Any] = ()
+) -> Row:
+    """Make the outcome of a run a fact: files first, then everything else in one transaction.
+
+    Returns:
+        The experiment's row, with its id.
+    """
+    registry = campaign.registry
+    row = registry.experiment(experiment)
+    if row is None:
+        raise KeyError(experiment)
+    now = registry.clock()
+    if result.status != "complete" or result.oof is None or result.test is None:
+        standing = Standing(result.status, result.reason, None, None, None, None, result.rulings)
+    else:
+        standing = await stand(campaign, result.oof, result.fold_scores)
+    pooled = standing.score is not None and result.oof is not None and result.test is not None
+    close: dict[str, float] = {}
+    if pooled and result.oof is not None and result.test is not None:
+        oof_name, test_name = names(experiment)
+        close = await correlations(campaign, experiment, result.oof)
+        await asyncio.to_thread(save_array, campaign.workspace.rounds / oof_name, result.oof)
+        await asyncio.to_thread(save_array, campaign.workspace.rounds / test_name, result.test)
+    with registry.transaction():
+        registry.update(
+            "experiments",
+            experiment,
+            status=standing.status,
+            reason=standing.reason,
+            score=standing.score,
+            gain=standing.gain,
+            t=standing.t,
+            in_pool=int(pooled),
+            members=list(members),
+            seconds=seconds,
+            ended_at=now,
+        )
+        if pooled and result.oof is not None and result.test is not None:
+            oof_name, test_name = names(experiment)
+            registry.upsert(
+                "predictions",
+                experiment=experiment,
+                oof=oof_name,
+                test=test_name,
+                oof_sha=array_sha(result.oof),
+                test_sha=array_sha(result.test),
+                at=now,
+            )
+            for pair in pairs(close, experiment):
+                registry.upsert("correlations", **pair)
+        record_rulings(campaign, row["round"], "run", standing.rulings)
+        registry.event(
+            "experiment_done",
+            round=row["round"],
+            experiment=experiment,
+            family=row["family"],
+            status=standing.status,
+            score=standing.score,
+            gain=standing.gain,
+            t=standing.t,
+            against=standing.against,
+            reason=standing.reason,
+            seconds=round(seconds, 2),
+        )
+        if standing.status == "keep":
+            registry.insert(
+                "champions", experiment=experiment, score=standing.score, gain=standing.gain, t=standing.t, at=now
+            )
+            registry.event(
+                "champion", round=row["round"], experiment=experiment, score=standing.score, gain=standing.gain
+            )
+    settled = registry.experiment(experiment)
+    if settled is None:
+        raise KeyError(experiment)
+    return settled
+
+
+def record_rulings(campaign: Campaign, round: int | None, phase: str, rulings: Sequence[Ruling]) -> None:
+    """Keep every rule that fired as a verdict, with its figures."""
+    for ruling in rulings:
+        if ruling.verdict == "pass":
+            continue
+        campaign.registry.insert(
+            "verdicts",
+            round=round,
+            phase=phase,
+            author="rules",
+            verdict=ruling.verdict,
+            rule=ruling.rule,
+            reason=ruling.reason,
+            figures=dict(ruling.figures),
+            at=campaign.registry.clock(),
+        )
+        campaign.registry.event(
+            "rule", round=round, phase=phase, rule=ruling.rule, verdict=ruling.verdict, reason=ruling.reason
+        )

@@ -1,0 +1,146 @@
+"""Submitting: whether, what, and never the same file twice."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autokaggle_tui.campaign import Campaign
+from backends.platforms.base import Platform, Receipt
+from experiments.errors import DataError, PlatformError
+from experiments.files import sha256_file, write_atomic
+from experiments.predictions import load_array
+from experiments.registry import Row
+from experiments.submission import submission_frame, validate_submission
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the policy says of one experiment."""
+
+    submit: bool
+    reason: str
+
+
+def decide(campaign: Campaign, platform: Platform, experiment: Row, *, vetoed: str, last: bool) -> Decision:
+    """Whether to submit an experiment now.
+
+    A gain is needed, and the Reviewer's consent; one submission of the day is kept for the end of the run.
+
+    Args:
+        vetoed: The Reviewer's reason against it, or an empty string.
+        last: The end of a run, which may take the last submission of the day.
+    """
+    if experiment["status"] != "keep" and not last:
+        return Decision(False, f"no gain ({experiment['status']})")
+    if vetoed:
+        return Decision(False, f"the Reviewer's veto: {vetoed}")
+    now = datetime.now(UTC)
+    deadline = campaign.config.deadline
+    if deadline is not None and now > deadline:
+        return Decision(False, f"the deadline ({deadline:%Y-%m-%d %H:%M} UTC) has passed")
+    quota = platform.quota(now)
+    if quota.limit is None:
+        return Decision(True, "no daily limit")
+    free = quota.limit - quota.used
+    if free <= 0:
+        return Decision(False, f"the daily limit of {quota.limit} is used up")
+    if free == 1 and not last and quota.limit > 1:
+        return Decision(False, "the last submission of the day is kept for the end of the run")
+    return Decision(True, f"{quota.used} of {quota.limit} used today")
+
+
+async def submit(campaign: Campaign, platform: Platform, experiment: Row) -> Receipt:
+    """Write the submission file of an experiment and hand it in, once.
+
+    The intent and its token are facts before anything is sent. A file that was accepted, or of which nobody
+    can tell, is not sent again.
+
+    Raises:
+        DataError: The prediction does not make a valid submission file.
+        PlatformError: The platform cannot be reached; the intent is settled at the next start.
+    """
+    registry = campaign.registry
+    name = experiment["id"]
+    file = campaign.workspace.rounds / f"{name}_submission.csv"
+    stored = registry.value("SELECT test FROM predictions WHERE experiment = ?", [name])
+    if stored is None:
+        raise DataError(f"{name} has no test prediction.", hint="Only complete experiments can be submitted.")
+    await asyncio.to_thread(write_submission, campaign, campaign.workspace.rounds / stored, file)
+    sha = await asyncio.to_thread(sha256_file, file)
+    token = secrets.token_hex(8)
+    try:
+        number = registry.insert(
+            "submissions",
+            competition=campaign.competition.spec.name,
+            experiment=name,
+            file=file.name,
+            sha256=sha,
+            token=token,
+            state="intent",
+            at=registry.clock(),
+        )
+    except sqlite3.IntegrityError:
+        return Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
+    receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
+    _record(campaign, number, name, experiment["round"], receipt)
+    return receipt
+
+
+def write_submission(campaign: Campaign, stored: Path, file: Path) -> None:
+    """Publish a submission file from a stored test prediction."""
+    prediction = load_array(stored)
+    frame = submission_frame(campaign.competition, campaign.metric, prediction)
+    validate_submission(frame, campaign.competition)
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False)
+    write_atomic(file, buffer.getvalue().encode())
+
+
+def reconcile(campaign: Campaign, platform: Platform) -> None:
+    """Settle intents that a crash left open, by asking the platform for their tokens."""
+    for row in campaign.registry.rows("SELECT * FROM submissions WHERE state = 'intent'"):
+        try:
+            receipt = platform.find(row["token"])
+        except PlatformError as error:
+            campaign.registry.event("warning", text=f"submission of {row['experiment']} is still open: {error}")
+            continue
+        if receipt is None:
+            receipt = Receipt(ref="", state="refused", public_score=None, message="never arrived; may be sent again")
+        round = campaign.registry.value("SELECT round FROM experiments WHERE id = ?", [row["experiment"]])
+        _record(campaign, row["id"], row["experiment"], round, receipt)
+
+
+def _record(campaign: Campaign, number: int, experiment: str, round: int | None, receipt: Receipt) -> None:
+    registry = campaign.registry
+    with registry.transaction():
+        registry.update(
+            "submissions",
+            number,
+            state=receipt.state,
+            public_score=receipt.public_score,
+            note=receipt.message,
+            settled_at=registry.clock(),
+        )
+        registry.event(
+            "submission",
+            round=round,
+            experiment=experiment,
+            state=receipt.state,
+            public_score=receipt.public_score,
+            message=receipt.message,
+        )
+
+
+def submitted(campaign: Campaign, experiment: str) -> bool:
+    """Whether an experiment was submitted, or may have been."""
+    return bool(
+        campaign.registry.value(
+            "SELECT count(*) FROM submissions WHERE experiment = ? AND state != 'refused'", [experiment]
+        )
+    )

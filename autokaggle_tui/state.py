@@ -1,0 +1,171 @@
+"""What the registry says right now, for ``status``, ``rounds`` and ``show``. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from autokaggle_tui.workspace import Workspace, round_name
+from experiments.errors import UsageError
+from experiments.schema import JSON_COLUMNS, open_viewer
+
+Row = dict[str, Any]
+
+
+def _rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
+    found = []
+    for row in connection.execute(sql, parameters):
+        values = dict(zip(row.keys(), tuple(row), strict=True))
+        for name in JSON_COLUMNS & values.keys():
+            if isinstance(values[name], str):
+                values[name] = json.loads(values[name])
+        found.append(values)
+    return found
+
+
+def _one(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
+    rows = _rows(connection, sql, parameters)
+    return rows[0] if rows else None
+
+
+def load_status(workspace: Workspace) -> Row:
+    """The campaign at a glance; the keys are those of ``status --json``.
+
+    Raises:
+        RegistryError: Nothing has run here yet.
+    """
+    pid = workspace.engine_pid()
+    connection = open_viewer(workspace.facts)
+    try:
+        run = _one(connection, "SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
+        started = _one(connection, "SELECT data FROM events WHERE kind = 'run_started' ORDER BY id DESC LIMIT 1")
+        phase = _one(
+            connection,
+            "SELECT round, kind, data FROM events WHERE kind IN ('phase_started', 'experiment_started', 'fold_done') "
+            "ORDER BY id DESC LIMIT 1",
+        )
+        champion = _one(connection, "SELECT e.* FROM champion c JOIN experiments e ON e.id = c.experiment")
+        counts = dict(
+            connection.execute("SELECT status, count(*) FROM experiments GROUP BY status ORDER BY status").fetchall()
+        )
+        board = _one(
+            connection,
+            "SELECT experiment, public_score FROM submissions WHERE state = 'accepted' ORDER BY id DESC LIMIT 1",
+        )
+        submissions = connection.execute("SELECT count(*) FROM submissions WHERE state = 'accepted'").fetchone()[0]
+        latest = connection.execute("SELECT max(round) FROM rounds").fetchone()[0]
+        verdict = _one(
+            connection, "SELECT round, phase, author, verdict, rule, reason FROM verdicts ORDER BY id DESC LIMIT 1"
+        )
+        paused = _one(
+            connection,
+            "SELECT verb FROM commands WHERE verb IN ('pause', 'resume') AND state = 'done' AND run = ? "
+            "ORDER BY id DESC LIMIT 1",
+            (run["id"] if run else "",),
+        )
+    finally:
+        connection.close()
+    about = started["data"] if started else {}
+    return {
+        "workspace": str(workspace.root),
+        "engine": {
+            "running": pid is not None,
+            "pid": pid,
+            "paused": bool(pid and paused and paused["verb"] == "pause"),
+        },
+        "competition": about.get("competition"),
+        "metric": about.get("metric"),
+        "direction": about.get("direction"),
+        "folds": about.get("folds"),
+        "run": None
+        if run is None
+        else {
+            "id": run["id"],
+            "status": run["status"] if pid is not None or run["status"] != "running" else "interrupted",
+            "reason": run["reason"],
+            "rounds": run["rounds"],
+            "first_round": run["first_round"],
+            "time_limit": run["time_limit"],
+            "elapsed": run["elapsed"],
+        },
+        "round": latest,
+        "doing": _doing(phase) if pid is not None else "",
+        "champion": None
+        if champion is None
+        else {key: champion[key] for key in ("id", "kind", "family", "score", "gain", "t")},
+        "experiments": counts,
+        "leaderboard": board,
+        "submissions": submissions,
+        "verdict": verdict,
+    }
+
+
+def _doing(event: Row | None) -> str:
+    if event is None:
+        return ""
+    data, name = event["data"], round_name(event["round"]) if event["round"] is not None else ""
+    if event["kind"] == "phase_started":
+        return f"{name} {data['phase']} ({data['role']}, {data['model']})"
+    if event["kind"] == "fold_done":
+        return f"{data['experiment']}: {data['done']} of {data['folds']} folds"
+    return f"{data['experiment']} runs ({data['family']})"
+
+
+def load_rounds(workspace: Workspace) -> list[Row]:
+    """One row per experiment, oldest first; the keys are those of ``rounds --json``."""
+    connection = open_viewer(workspace.facts)
+    try:
+        return _rows(connection, "SELECT * FROM results")
+    finally:
+        connection.close()
+
+
+def load_round(workspace: Workspace, name: str) -> Row:
+    """Everything about one experiment or round; the keys are those of ``show --json``.
+
+    Args:
+        name: ``R07``, ``7``, ``B01`` or an imported name.
+
+    Raises:
+        UsageError: There is no such round or experiment.
+    """
+    connection = open_viewer(workspace.facts)
+    try:
+        number = int(name.lstrip("Rr")) if name.lstrip("Rr").isdigit() else None
+        wanted = round_name(number) if number is not None else name
+        experiment = _one(connection, "SELECT * FROM experiments WHERE id = ?", (wanted,))
+        played = _one(connection, "SELECT * FROM rounds WHERE round = ?", (number,)) if number is not None else None
+        if experiment is None and played is None:
+            known = [row["id"] for row in _rows(connection, "SELECT id FROM experiments ORDER BY started_at")]
+            raise UsageError(
+                f"there is no round or experiment {name!r} in {workspace.root}.",
+                hint=f"Known: {', '.join(known[-12:]) or 'none yet'}.",
+            )
+        return {
+            "id": wanted,
+            "round": played,
+            "experiment": experiment,
+            "folds": _rows(
+                connection,
+                "SELECT fold, status, score, seconds, error FROM folds WHERE experiment = ? ORDER BY fold",
+                (wanted,),
+            ),
+            "phases": _rows(
+                connection,
+                "SELECT phase, attempt, role, model, outcome, files, seconds FROM phases WHERE round = ? ORDER BY at",
+                (number,),
+            ),
+            "verdicts": _rows(
+                connection,
+                "SELECT phase, author, verdict, rule, reason FROM verdicts WHERE round = ? ORDER BY id",
+                (number,),
+            ),
+            "submissions": _rows(
+                connection,
+                "SELECT state, public_score, note, file FROM submissions WHERE experiment = ? ORDER BY id",
+                (wanted,),
+            ),
+        }
+    finally:
+        connection.close()

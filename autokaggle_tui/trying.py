@@ -1,0 +1,105 @@
+"""``try``: a person's own experiment through the same sealed folds, into the pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autokaggle_tui.control import StopRun
+from autokaggle_tui.engine import INTERRUPTED, Bench, open_bench, stop_on_interrupt
+from autokaggle_tui.exports import export_all
+from autokaggle_tui.loop.phasebook import code_problem
+from autokaggle_tui.loop.scoring import settle
+from autokaggle_tui.workspace import Workspace
+from experiments.code import normalised_code_sha
+from experiments.errors import UsageError
+from experiments.files import sha256_text, write_atomic
+from experiments.registry import Row
+from experiments.text import one_line
+
+
+async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[Row], None]) -> int:
+    """Run a file's experiment and say how it did; the same file again goes on, or tells the result.
+
+    Returns:
+        The exit code: 0 scored, 1 not scored (the events said why), 130 interrupted.
+
+    Raises:
+        UsageError: The file cannot be read or is no experiment.
+        WorkspaceError: An engine is working in this workspace.
+    """
+    code = read_experiment(file)
+    async with open_bench(workspace, listener) as bench:
+        name = _open(bench, file, code)
+        known = bench.campaign.registry.experiment(name)
+        if known is not None and known["status"] != "running":
+            bench.campaign.registry.event(
+                "warning", text=f"this very code ran before as {name}: {known['status']}, cv {known['score']}."
+            )
+            return 0 if known["in_pool"] else 1
+        started = time.monotonic()
+        with stop_on_interrupt(bench.control):
+            try:
+                result = await bench.runner.run(name, code, minutes=None, gate=False)
+            except StopRun:
+                return INTERRUPTED
+        write_atomic(workspace.rounds / f"{name}_run.log", f"{result.log}\n".encode())
+        row = await settle(bench.campaign, name, result, seconds=time.monotonic() - started)
+        bench.runner.discard(name)
+        export_all(workspace, bench.campaign.registry)
+        if result.traceback:
+            print(result.traceback)
+        return 0 if row["in_pool"] else 1
+
+
+def read_experiment(file: Path) -> str:
+    """The text of an experiment file.
+
+    Raises:
+        UsageError: It cannot be read, is not Python, or has no fit_predict.
+    """
+    try:
+        code = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from None
+    wrong = code_problem(code, file.name)
+    if wrong:
+        raise UsageError(
+            wrong.replace(f"rounds/{file.name}", str(file)),
+            hint="An experiment defines `def fit_predict(train, valid, test, ctx)`; see the README.",
+        )
+    return code
+
+
+def _open(bench: Bench, file: Path, code: str) -> str:
+    """The experiment's id: that of the same code if it was tried before, else the next T number."""
+    campaign = bench.campaign
+    registry = campaign.registry
+    sha = normalised_code_sha(code)
+    before = registry.row(
+        "SELECT id FROM experiments WHERE normal_sha = ? AND status != 'crash' ORDER BY started_at LIMIT 1", [sha]
+    )
+    if before is not None:
+        return str(before["id"])
+    count = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'"))
+    name = f"T{count + 1:02d}"
+    write_atomic(campaign.workspace.rounds / f"{name}_experiment.py", code.encode())
+    with registry.transaction():
+        registry.insert(
+            "experiments",
+            id=name,
+            source="try",
+            kind="model",
+            family="own",
+            idea=one_line(f"tried {file.name}", 100),
+            code_sha=sha256_text(code),
+            normal_sha=sha,
+            folds_digest=campaign.folds.digest,
+            data_hash=campaign.competition.data_hash,
+            seed=campaign.config.seed,
+            status="running",
+            started_at=registry.clock(),
+        )
+        registry.event("experiment_started", experiment=name, family="own", resumed=False)
+    return name

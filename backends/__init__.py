@@ -1,0 +1,1 @@
+"""What can be swapped: language models, competition platforms, compute."""

@@ -1,0 +1,1 @@
+"""Worker slots: where the folds of an experiment run."""

@@ -1,0 +1,228 @@
+"""The parent's hold on one warm process: start it, talk to it, end it for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from experiments.errors import ComputeError
+from experiments.logtext import plain
+from experiments.processes import MARKER, describe_exit, end_tree
+
+PREFIX = "slot-"
+START_SECONDS = 180.0
+CLOSE_SECONDS = 5.0
+END_SECONDS = 2.0
+_FROM_PARENT = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+
+
+class WarmProcess:
+    """A started ``experiments.worker``; made by ``spawn``.
+
+    Attributes:
+        pid: Its process id.
+        libraries: Version by preloaded library.
+    """
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        control: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        folder: Path,
+        output: IO[bytes],
+    ) -> None:
+        self._process = process
+        self._control = control
+        self._reader = reader
+        self._writer = writer
+        self._folder = folder
+        self._output = output
+        self.pid = process.pid
+        self.libraries: Mapping[str, str] = {}
+
+    @classmethod
+    async def spawn(cls, threads: int, scratch_root: Path) -> WarmProcess:
+        """Start one and wait until it has imported its libraries.
+
+        Raises:
+            ComputeError: It did not come up.
+        """
+        folder = scratch_root / f"{PREFIX}{uuid.uuid4().hex[:16]}"
+        ours, theirs = socket.socketpair()
+        # Not a pipe: nobody has to read it, and it is looked at only when the start fails.
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-s",
+                "-P",
+                "-m",
+                "experiments.worker",
+                str(theirs.fileno()),
+                str(folder),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=clean_environment(folder, threads),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            output.close()
+            _remove(folder)
+            raise ComputeError(f"A worker slot could not be started: {error}") from None
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=ours.dup())
+        warm = cls(process, ours, reader, writer, folder, output)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                message = await warm.receive()
+        except TimeoutError:
+            message = None
+        except BaseException:
+            await warm.destroy()
+            raise
+        if message is None or "ready" not in message:
+            said = await warm.destroy()
+            raise ComputeError(
+                "A worker slot did not come up." + (f" It said: {said}" if said else ""),
+                hint="Run `autokaggle-tui doctor`; it starts the same process and shows what fails.",
+            )
+        warm.libraries = message["ready"]["libraries"]
+        return warm
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers, as far as can be seen without asking."""
+        return self._process.returncode is None and not self._reader.at_eof()
+
+    def send(self, command: bytes, descriptors: Sequence[int] = ()) -> bool:
+        """Send a command byte, with file descriptors; False when the process is gone."""
+        try:
+            socket.send_fds(self._control, [command], list(descriptors))
+        except (BrokenPipeError, ConnectionResetError, BlockingIOError):
+            return False
+        return True
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next message; None once the process is gone. Safe to cancel."""
+        try:
+            line = await self._reader.readline()
+        except (ConnectionResetError, ValueError):
+            return None
+        if not line.endswith(b"\n"):
+            return None
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def close(self) -> None:
+        """Let it end by itself (it kills what is below it and removes its folder), or end it."""
+        self._hang_up()
+        await self._wait(CLOSE_SECONDS)
+        await self.destroy()
+
+    async def destroy(self) -> str:
+        """Kill it with everything below it and remove its folder; returns what it printed last."""
+        if self._reader.at_eof():
+            # It is ending by itself: let it, for its exit status tells why.
+            await self._wait(END_SECONDS)
+        self._hang_up()
+        code = self._process.returncode
+        if code != 0:
+            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.name)
+        await self._process.wait()
+        await asyncio.to_thread(_remove, self._folder)
+        said = ""
+        if not self._output.closed:
+            said = _tail(self._output)
+            self._output.close()
+        return said
+
+    def describe_end(self) -> str:
+        """How it ended, in words."""
+        code = self._process.returncode
+        if code is None:
+            return "closed its connection"
+        return describe_exit(-code if code < 0 else code << 8)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
+
+    def _hang_up(self) -> None:
+        self._writer.close()
+        self._control.close()
+
+
+def clean_environment(folder: Path, threads: int) -> dict[str, str]:
+    """All the environment a worker gets: nothing that could hold a key, and a fixed string hash."""
+    scratch = str(folder / "work")
+    inherited = {name: os.environ[name] for name in _FROM_PARENT if name in os.environ}
+    # The fork checks of Apple's runtime would end the child of a process that imported what we import.
+    darwin = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if sys.platform == "darwin" else {}
+    return {
+        **darwin,
+        "PATH": os.defpath,
+        **inherited,
+        "LANG": "C.UTF-8",
+        "PYTHONUTF8": "1",
+        "PYTHONHASHSEED": "0",
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "JOBLIB_TEMP_FOLDER": scratch,
+        MARKER: folder.name,
+        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        # Waiting threads sleep. Spinning, the default, made folds tens of times slower where two slots, or
+        # another program, wanted the same processors.
+        "OMP_WAIT_POLICY": "passive",
+        "KMP_BLOCKTIME": "0",
+    }
+
+
+def sweep(scratch_root: Path) -> None:
+    """Remove what a killed engine left: processes of its slots and their folders."""
+    if scratch_root.is_dir():
+        for folder in scratch_root.glob(f"{PREFIX}*"):
+            end_tree(None, folder.name)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tail(output: IO[bytes], size: int = 600) -> str:
+    with contextlib.suppress(OSError):
+        end = output.seek(0, os.SEEK_END)
+        output.seek(max(0, end - size))
+        return plain(output.read().decode("utf-8", "replace")).strip()
+    return ""

@@ -1,0 +1,1 @@
+"""Language-model backends: the offline playbook now, LiteLLM by the same contract."""

@@ -1,0 +1,126 @@
+"""Structured tasks: what a role is asked to do, with a typed read-only view of the campaign.
+
+A language model gets the same task as a short text trigger and reads the files itself; the playbook
+works from the view alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from experiments.spec import Spec
+
+Role = Literal["researcher", "builder", "reviewer"]
+Phase = Literal["eda", "retro", "research", "plan", "review", "revise", "code", "fix", "findings", "verify", "handover"]
+
+
+@dataclass(frozen=True)
+class ExperimentView:
+    """One experiment as the registry has it.
+
+    Attributes:
+        id: ``R17``, ``T03`` or an imported name.
+        kind: ``model``, ``tune`` or ``blend``.
+        family: ``lightgbm``, ``catboost``, ``blend`` ...
+        status: ``keep``, ``discard``, ``killed``, ``crash``, ``timeout``, ``invalid``, ``imported``, ``running``.
+        score: Out-of-fold score over all covered rows, or None.
+        fold_scores: One per finished fold, by fold number.
+        params: The recipe's parameters as rendered (empty for code that no recipe wrote).
+        in_pool: Complete prediction on disk: it may be blended.
+        members: Of a blend: (experiment, weight).
+        idea: A few words for the results table.
+    """
+
+    id: str
+    round: int | None
+    kind: str
+    family: str
+    parent: str | None
+    status: str
+    score: float | None
+    fold_scores: Mapping[int, float]
+    seconds: float
+    params: Mapping[str, Any] = field(default_factory=dict)
+    idea: str = ""
+    in_pool: bool = False
+    members: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class DataView:
+    """The shape of the data; no rows."""
+
+    rows: int
+    test_rows: int
+    n_classes: int
+    n_numeric: int
+    n_categorical: int
+    n_text: int
+    n_datetime: int
+    max_cardinality: int
+    missing_share: float
+
+
+@dataclass(frozen=True)
+class CampaignView:
+    """All that a strategist may know, read from the registry when the task is made.
+
+    Attributes:
+        round: The round the task belongs to.
+        rounds_left: Rounds still to play, this one included; None without a limit.
+        seconds_left: Wall seconds until the run must be over, the reserve for the last blend and
+            submission already taken off; None without a limit.
+        champion: Id of the champion (may be a blend), or None.
+        best_single: Id of the best single model, or None.
+        correlations: Pearson correlation of out-of-fold predictions by (id, id), both orders.
+        rules: Thresholds by rule id, e.g. ``{"stacking-correlation": {"max_correlation": 0.995}}``.
+        hints: What the owner told the agents, newest last.
+        slots: Folds that run side by side.
+        threads: Threads of each fold.
+    """
+
+    spec: Spec
+    data: DataView
+    round: int
+    rounds_left: int | None
+    seconds_left: float | None
+    slots: int
+    threads: int
+    experiments: tuple[ExperimentView, ...]
+    champion: str | None
+    best_single: str | None
+    correlations: Mapping[tuple[str, str], float]
+    rules: Mapping[str, Mapping[str, Any]]
+    hints: tuple[str, ...] = ()
+
+    def experiment(self, name: str | None) -> ExperimentView | None:
+        """The experiment with this id, or None."""
+        return next((e for e in self.experiments if e.id == name), None)
+
+    @property
+    def pool(self) -> tuple[ExperimentView, ...]:
+        """Single models whose predictions may be blended (blends themselves left out)."""
+        return tuple(e for e in self.experiments if e.in_pool and e.kind != "blend")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One phase for one role.
+
+    Attributes:
+        outputs: Files this phase must write, relative to rounds/, in order.
+        inputs: Files worth reading, relative to the workspace.
+        answers: Words the one-line answer may start with, e.g. ``("APPROVED", "REVISE")``.
+        facts: What the engine knows and the phase is about: the plan (dict), rule verdicts, the run's result.
+    """
+
+    phase: Phase
+    role: Role
+    round: int
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
+    answers: tuple[str, ...]
+    view: CampaignView
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Where a competition lives: its data, its leaderboard, its submissions."""

@@ -1,0 +1,1 @@
+"""The science: competition data, folds, metrics, registry, correlation, blends and rules."""

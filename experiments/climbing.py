@@ -1,0 +1,73 @@
+"""Hill climbing: which members a blend takes, how often, and what the rules allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.objectives import Walk
+from experiments.rules import TOLERANCE, BlendLimits
+
+STEPS = 50
+# Steps without an improvement after which a climb ends; early steps are coarse, so it may get worse first.
+PATIENCE = 12
+
+
+def climb(
+    walk: Walk, allowed: Sequence[int], n_members: int, max_members: int | None, *, again: bool = True
+) -> np.ndarray:
+    """Greedy selection from the best single member on; the best prefix of the walk counts.
+
+    Args:
+        walk: Empty.
+        allowed: Members that may be taken, the best single first.
+        max_members: Distinct members at most.
+        again: Whether a member may be taken more than once (which gives it more weight).
+
+    Returns:
+        (n_members,) how often each member was taken.
+    """
+    counts = np.zeros(n_members, dtype=np.int64)
+    counts[allowed[0]] = 1
+    best = counts.copy()
+    lowest = float(walk.costs(allowed[:1])[0])
+    lowest_tie = float(walk.ties(allowed[:1])[0])
+    walk.take(allowed[0])
+    since = 0
+    for _ in range(STEPS - 1):
+        full = max_members is not None and np.count_nonzero(counts) >= max_members
+        open_to = [j for j in allowed if (counts[j] and again) or not (counts[j] or full)]
+        if not open_to or since >= PATIENCE:
+            break
+        costs = walk.costs(open_to)
+        level = [j for j, cost in zip(open_to, costs, strict=True) if cost <= costs.min()]
+        ties = walk.ties(level) if len(level) > 1 or costs.min() <= lowest else np.zeros(1)
+        taken, cost, tie = level[int(np.argmin(ties))], float(costs.min()), float(ties.min())
+        walk.take(taken)
+        counts[taken] += 1
+        since += 1
+        if cost < lowest or (cost == lowest and tie < lowest_tie):
+            best, lowest, lowest_tie, since = counts.copy(), cost, tie, 0
+    return best
+
+
+def allowed_members(
+    costs: np.ndarray, correlations: np.ndarray, limits: BlendLimits, bounded: bool
+) -> tuple[list[int], bool]:
+    """Members the limits allow, best first, and whether their weights may be fitted."""
+    order = [int(j) for j in np.argsort(costs, kind="stable") if np.isfinite(costs[j])]
+    if not order:
+        return [0], False
+    best = float(costs[order[0]])
+    margin = limits.margin(best, bounded) * TOLERANCE
+    near = [j for j in order if costs[j] - best <= margin]
+    if limits.max_correlation is None:
+        return near, True
+    distinct: list[int] = []
+    for j in near:
+        if all(correlations[j, kept] <= limits.max_correlation for kept in distinct):
+            distinct.append(j)
+    if len(distinct) >= 2 or len(near) < 2:
+        return distinct, True
+    return near, False

@@ -1,0 +1,89 @@
+"""One family of errors that a person can act on: what happened, where, what to do."""
+
+
+class AutokaggleError(Exception):
+    """Anything the program can explain. Shown as title, message and hint, never as a traceback.
+
+    Attributes:
+        title: Two or three words naming the area, e.g. ``Config``.
+        hint: What to do about it; empty when the message already says so.
+        exit_code: What the command line exits with (1 failed, 2 wrong usage).
+    """
+
+    title = "Error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(AutokaggleError):
+    """The command line was used wrongly."""
+
+    title = "Usage"
+    exit_code = 2
+
+
+class ConfigError(AutokaggleError):
+    """config.json is missing, unreadable or contradicts itself."""
+
+    title = "Config"
+
+
+class DataError(AutokaggleError):
+    """A data file cannot be used as it is."""
+
+    title = "Data"
+
+
+class MetricError(AutokaggleError):
+    """A metric is unknown, or cannot score what it was given."""
+
+    title = "Metric"
+
+
+class PredictionError(AutokaggleError):
+    """A prediction has the wrong shape, order, range or type."""
+
+    title = "Prediction"
+
+
+class RuleError(AutokaggleError):
+    """LEARNINGS.md holds a rule block that cannot be read."""
+
+    title = "Rules"
+
+
+class RegistryError(AutokaggleError):
+    """The registry (autokaggle.db) cannot be used."""
+
+    title = "Registry"
+
+
+class WorkspaceError(AutokaggleError):
+    """The workspace is missing, busy, or changed under a running campaign."""
+
+    title = "Workspace"
+
+
+class PlatformError(AutokaggleError):
+    """The competition platform refused or could not be reached."""
+
+    title = "Platform"
+
+
+class ModelError(AutokaggleError):
+    """A model backend is unknown or cannot be used."""
+
+    title = "Model"
+
+
+class ComputeError(AutokaggleError):
+    """A worker slot cannot be started or used."""
+
+    title = "Compute"

@@ -1,0 +1,234 @@
+"""Metrics as a blend search needs them: thousands of evaluations of nearly the same float32 prediction.
+
+They stand beside ``experiments.metrics``, never in place of it: ``objectives`` uses one only where it agrees with
+``Metric.score`` on the data at hand, and every score that is reported comes from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.errors import MetricError
+from experiments.metrics import Metric
+
+# Rows that a search looks at; what it finds is always scored on all of them. Sorting costs more than adding.
+MAX_ROWS = 200_000
+MAX_ROWS_SORTED = 100_000
+MAX_ROWS_GENERIC = 20_000
+# Where scikit-learn cuts off a probability before taking its logarithm.
+SMALLEST = np.float32(np.finfo(np.float64).eps)
+# AUC does not depend on how common the classes are: each may be sampled for itself, the rare one whole.
+BALANCED = frozenset({"roc_auc", "gini"})
+
+Cost = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a metric is evaluated on a sample; costs are the metric, negated when it is maximised.
+
+    Attributes:
+        reduce: (y, pred) -> what is summed over members, rows last: (r,) or (K, r) float32.
+        cost: (y, mix) -> cost, mix as reduced.
+        tie: (y, mix) -> a smooth cost that decides between equal ones, or None.
+        shift: The cost needs values from 0 up, and does not mind one constant added to all of them.
+    """
+
+    reduce: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    cost: Cost
+    max_rows: int
+    tie: Cost | None = None
+    shift: bool = False
+
+
+def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
+    """The fast path of a metric for this kind of target, if there is one."""
+    name = metric.name
+    labelled = y.dtype.kind in "iu"
+    if name in _SORTED and labelled:
+        score = _SORTED[name]
+        return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), MAX_ROWS_SORTED, shift=True)
+    if name == "log_loss" and labelled:
+        return Kind(_true_class, _log_loss, MAX_ROWS)
+    if name == "mae" and not labelled:
+        return Kind(_rows_last, lambda y, mix: float(np.abs(mix - y).mean()), MAX_ROWS)
+    if name == "accuracy" and labelled:
+        return Kind(_rows_last, lambda y, mix: -float(_right(y, mix).mean()), MAX_ROWS, _label_tie)
+    if name in _CONFUSED and labelled:
+        figure, size = _CONFUSED[name], max(classes, 2)
+        return Kind(_rows_last, lambda y, mix: -figure(_confusion(y, _labels(mix), size)), MAX_ROWS, _label_tie)
+    return None
+
+
+def generic_kind(metric: Metric) -> Kind:
+    """Any metric, scored by itself."""
+    signed = signed_cost(metric)
+    tie = None if metric.prediction in ("value", "ranking") else _label_tie
+    return Kind(_rows_last, lambda y, mix: signed(y, mix.T), MAX_ROWS_GENERIC, tie)
+
+
+def signed_cost(metric: Metric) -> Cost:
+    """(y, pred) -> the metric, lower is better; inf where it is undefined."""
+    sign = -1.0 if metric.direction == "maximize" else 1.0
+
+    def cost(y: np.ndarray, pred: np.ndarray) -> float:
+        try:
+            return sign * metric.score(y, pred)
+        except MetricError:
+            return float("inf")
+
+    return cost
+
+
+def auc(y: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve by one sort of integers; ties count half; NaN for a single class.
+
+    The bits of a non-negative float32 sort as it does, which leaves the lowest bit of an integer for the label.
+
+    Args:
+        y: (n,) 0 or 1.
+        score: (n,) non-negative float32.
+    """
+    keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
+    keys.sort()
+    places = np.flatnonzero(keys & np.uint32(1))
+    positives, negatives = len(places), len(keys) - len(places)
+    if not positives or not negatives:
+        return float("nan")
+    # Every positive beats the negatives sorted before it; among equal scores negatives come first.
+    wins = float(places.sum(dtype=np.int64)) - positives * (positives - 1) / 2
+    edges = keys[:-1][(keys[:-1] ^ keys[1:]) == 1]
+    if len(edges):
+        low, middle = np.searchsorted(keys, edges, "left"), np.searchsorted(keys, edges, "right")
+        high = np.searchsorted(keys, edges + np.uint32(1), "right")
+        wins -= float(((middle - low).astype(np.float64) * (high - middle)).sum()) / 2
+    return wins / (positives * negatives)
+
+
+def average_precision(y: np.ndarray, score: np.ndarray) -> float:
+    """Mean precision at each positive, equal scores taken together; arguments as in ``auc``."""
+    keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
+    keys.sort()
+    keys = keys[::-1]
+    hits = np.cumsum(keys & np.uint32(1))
+    last = np.append(np.flatnonzero(keys[:-1] >> np.uint32(1) != keys[1:] >> np.uint32(1)), len(keys) - 1)
+    found = hits[last]
+    if not len(keys) or not found[-1]:
+        return float("nan")
+    return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / found[-1])
+
+
+def _gini(y: np.ndarray, score: np.ndarray) -> float:
+    return 2 * auc(y, score) - 1
+
+
+_SORTED: dict[str, Cost] = {"roc_auc": auc, "gini": _gini, "average_precision": average_precision}
+
+
+def _per_class(score: Cost, y: np.ndarray, mix: np.ndarray) -> float:
+    if mix.ndim == 1:
+        return score(y, mix)
+    return float(np.mean([score(y == code, mix[code]) for code in np.unique(y)]))
+
+
+def _rows_last(_: np.ndarray, pred: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pred.T, dtype=np.float32)
+
+
+def _true_class(y: np.ndarray, pred: np.ndarray) -> np.ndarray:
+    found = pred[np.arange(len(y)), y] if pred.ndim == 2 else np.where(y == 1, pred, 1 - pred)
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _log_loss(_: np.ndarray, mix: np.ndarray) -> float:
+    return -float(np.log(np.maximum(mix, SMALLEST)).mean(dtype=np.float64))
+
+
+def _label_tie(y: np.ndarray, mix: np.ndarray) -> float:
+    if y.dtype.kind not in "iu":
+        return float(((mix - y) ** 2).mean())
+    true = mix[y, np.arange(len(y))] if mix.ndim == 2 else np.where(y == 1, mix, 1 - mix)
+    return _log_loss(y, true)
+
+
+def _right(y: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    if mix.ndim == 1:
+        return np.asarray((mix > 0.5) == (y == 1))
+    highest = mix.max(axis=0)
+    # Several highest classes in a row: the first one is the label.
+    if np.count_nonzero(mix == highest) > len(y):
+        return np.asarray(_labels(mix) == y)
+    return np.asarray(mix[y, np.arange(len(y))] == highest)
+
+
+def _labels(mix: np.ndarray) -> np.ndarray:
+    """Predicted codes; the first of equal classes. A loop over classes is faster than argmax across them."""
+    if mix.ndim == 1:
+        return (mix > 0.5).astype(np.int64)
+    labels = np.zeros(mix.shape[1], dtype=np.int64)
+    highest = mix[0].copy()
+    for code in range(1, len(mix)):
+        higher = mix[code] > highest
+        labels[higher] = code
+        np.maximum(highest, mix[code], out=highest)
+    return labels
+
+
+def _confusion(y: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(K, K) float64 counts, true classes in rows."""
+    cells = np.bincount(y.astype(np.int64) * classes + labels, minlength=classes * classes)
+    return cells.reshape(classes, classes).astype(np.float64)
+
+
+def _balanced_accuracy(table: np.ndarray) -> float:
+    count = table.sum(axis=1)
+    return float((table.diagonal()[count > 0] / count[count > 0]).mean())
+
+
+def _f1_each(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of each class that occurs or is predicted, and how often it occurs."""
+    count = table.sum(axis=1)
+    both = count + table.sum(axis=0)
+    return 2 * table.diagonal()[both > 0] / both[both > 0], count[both > 0]
+
+
+def _f1(table: np.ndarray) -> float:
+    both = table[1].sum() + table[:, 1].sum()
+    return float(2 * table[1, 1] / both) if both else 0.0
+
+
+def _f1_macro(table: np.ndarray) -> float:
+    return float(_f1_each(table)[0].mean())
+
+
+def _f1_weighted(table: np.ndarray) -> float:
+    each, count = _f1_each(table)
+    return float((each * count).sum() / count.sum())
+
+
+def _mcc(table: np.ndarray) -> float:
+    n, true, predicted = table.sum(), table.sum(axis=1), table.sum(axis=0)
+    spread = np.sqrt(n**2 - (true**2).sum()) * np.sqrt(n**2 - (predicted**2).sum())
+    return float((table.trace() * n - true @ predicted) / spread) if spread else 0.0
+
+
+def _qwk(table: np.ndarray) -> float:
+    codes = np.arange(len(table))
+    weights = (codes[:, None] - codes) ** 2
+    by_chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    expected = float((weights * by_chance).sum())
+    return 1 - float((weights * table).sum()) / expected if expected else float("nan")
+
+
+_CONFUSED: dict[str, Callable[[np.ndarray], float]] = {
+    "balanced_accuracy": _balanced_accuracy,
+    "f1": _f1,
+    "f1_macro": _f1_macro,
+    "f1_micro": lambda table: float(table.trace() / table.sum()),
+    "f1_weighted": _f1_weighted,
+    "mcc": _mcc,
+    "qwk": _qwk,
+}

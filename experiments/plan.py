@@ -1,0 +1,98 @@
+"""A plan: front matter that the program reads, a specification that people and agents read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from experiments.errors import AutokaggleError
+
+PlanKind = Literal["model", "tune", "blend", "stop"]
+
+
+class PlanError(AutokaggleError):
+    """A plan file cannot be read."""
+
+    title = "Plan"
+
+
+class PlanHeader(BaseModel):
+    """The front matter of RNN_plan.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    kind: PlanKind
+    """model: a new experiment; tune: a known family with other parameters; blend: the pool; stop: nothing left."""
+    family: str
+    """The model family, e.g. lightgbm; `blend` for blends."""
+    hypothesis: str
+    """What should become true, and why."""
+    parent: str | None = None
+    """The experiment this one starts from."""
+    idea: str = ""
+    """A few words for the results table."""
+    expected_gain: float | None = None
+    """In units of the metric; positive is better."""
+    members: tuple[str, ...] = ()
+    """Of a blend: the experiments to choose from; empty means the whole pool."""
+    minutes: float | None = Field(default=None, gt=0)
+    """How long the run may take."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the recipe, or whatever the plan wants recorded."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan file, read."""
+
+    header: PlanHeader
+    body: str = field(default="", repr=False)
+
+    def dump(self) -> str:
+        """The file's text."""
+        fields = self.header.model_dump(mode="json", exclude_defaults=True)
+        matter = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
+        return f"---\n{matter}---\n\n{self.body.strip()}\n"
+
+
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """Split ``---`` front matter from the body.
+
+    Raises:
+        PlanError: There is none, or it is not a YAML mapping.
+    """
+    lines = text.lstrip("\ufeff").splitlines()
+    if not lines or lines[0].strip() != "---":
+        raise PlanError("the file does not start with front matter.", hint="Begin it with a line `---`.")
+    try:
+        end = next(number for number, line in enumerate(lines[1:], start=1) if line.strip() == "---")
+    except StopIteration:
+        raise PlanError("the front matter is not closed.", hint="End it with a line `---`.") from None
+    try:
+        matter = yaml.safe_load("\n".join(lines[1:end]))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        detail = " ".join(str(error).split())
+        raise PlanError(f"the front matter is not YAML: {detail}") from None
+    if not isinstance(matter, dict) or not all(isinstance(key, str) for key in matter):
+        raise PlanError("the front matter is not a mapping of names to values.")
+    return matter, "\n".join(lines[end + 1 :]).strip()
+
+
+def parse_plan(text: str) -> Plan:
+    """Read a plan file.
+
+    Raises:
+        PlanError: What is wrong with it, in one line that an agent can act on.
+    """
+    matter, body = split_front_matter(text)
+    try:
+        header = PlanHeader.model_validate(matter)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'front matter'}: {item['msg']}" for item in error.errors()
+        )
+        raise PlanError(f"front matter: {problems}.") from None
+    return Plan(header, body)

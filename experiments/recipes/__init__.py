@@ -1,0 +1,1 @@
+"""Experiment recipes of the playbook: one file here is one more recipe."""

@@ -1,0 +1,160 @@
+"""The registry: every fact of a campaign in one SQLite file, written by the engine alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from experiments.schema import JSON_COLUMNS, open_facts
+
+Row = dict[str, Any]
+Clock = Callable[[], float]
+
+
+class Registry:
+    """Facts in, rows out.
+
+    Every write happens in a transaction begun ``IMMEDIATE``; calls that belong together are wrapped in
+    :meth:`transaction`, so that an effect and the event that tells of it become visible at once.
+
+    Attributes:
+        on_event: Called with each event row after its transaction has committed.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
+        self.path = path
+        self.clock = clock
+        self.run: str | None = None
+        self.on_event: Callable[[Row], None] = lambda _row: None
+        self._connection = open_facts(path)
+        self._db = Database(self._connection)
+        self._pending: list[Row] = []
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; may be nested, the outermost decides."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            self._pending.clear()
+            raise
+        self._connection.execute("COMMIT")
+        told, self._pending = self._pending, []
+        for row in told:
+            self.on_event(row)
+
+    def insert(self, table: str, **row: Any) -> int:
+        """Insert a row; dicts and lists become JSON. Returns the rowid."""
+        with self.transaction():
+            return int(self._db.table(table).insert(row).last_rowid or 0)
+
+    def upsert(self, table: str, **row: Any) -> None:
+        """Insert a row or update the one with the same primary key."""
+        with self.transaction():
+            keys = [name for name in self._db.table(table).pks if name in row]
+            self._db.table(table).upsert(row, pk=keys[0] if len(keys) == 1 else tuple(keys))
+
+    def update(self, table: str, key: str | int | tuple[Any, ...], **changes: Any) -> None:
+        """Change columns of the row with this primary key."""
+        with self.transaction():
+            self._db.table(table).update(key, changes)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a writing statement; returns the number of rows it changed."""
+        with self.transaction():
+            return self._connection.execute(sql, tuple(parameters)).rowcount
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Read rows as dicts, JSON columns decoded."""
+        return [decode(row) for row in self._connection.execute(sql, tuple(parameters))]
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None."""
+        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        return None if found is None else decode(found)
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, or None."""
+        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        return None if found is None else found[0]
+
+    def event(self, kind: str, *, round: int | None = None, **data: Any) -> None:
+        """Append to the event log; listeners hear of it once it is committed."""
+        with self.transaction():
+            row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": data}
+            row["id"] = self.insert("events", **row)
+            self._pending.append(row)
+
+    def fact(self, key: str) -> str | None:
+        """A single named value, e.g. ``folds_digest``."""
+        found = self.value("SELECT value FROM facts WHERE key = ?", [key])
+        return None if found is None else str(found)
+
+    def set_fact(self, key: str, value: str) -> None:
+        """Set a single named value."""
+        self.upsert("facts", key=key, value=value)
+
+    def experiment(self, name: str) -> Row | None:
+        """The experiment with this id, or None."""
+        return self.row("SELECT * FROM experiments WHERE id = ?", [name])
+
+    def pool(self) -> list[Row]:
+        """Experiments with a complete prediction, blends left out: what a blend may choose from."""
+        return self.rows(
+            "SELECT e.*, p.oof, p.test FROM experiments e JOIN predictions p ON p.experiment = e.id "
+            "WHERE e.in_pool AND e.kind != 'blend' ORDER BY e.started_at, e.id"
+        )
+
+    def champion(self) -> Row | None:
+        """The experiment that leads, blends included; None before the first."""
+        return self.row("SELECT e.* FROM champion c JOIN experiments e ON e.id = c.experiment")
+
+    def best_single(self, direction: str) -> Row | None:
+        """The best complete model that is no blend and whose folds we can vouch for."""
+        order = "DESC" if direction == "maximize" else "ASC"
+        return self.row(
+            "SELECT * FROM experiments WHERE in_pool AND kind != 'blend' AND source != 'imported' "
+            f"ORDER BY score {order}, started_at LIMIT 1"
+        )
+
+    def fold_scores(self, experiment: str) -> dict[int, float]:
+        """Score of each finished fold, by fold number."""
+        rows = self.rows(
+            "SELECT fold, score FROM folds WHERE experiment = ? AND status = 'ok' ORDER BY fold", [experiment]
+        )
+        return {row["fold"]: row["score"] for row in rows if row["score"] is not None}
+
+    def done_phase(self, round: int, phase: str, attempt: int = 1) -> Row | None:
+        """The row that says this phase is over, or None."""
+        return self.row("SELECT * FROM phases WHERE round = ? AND phase = ? AND attempt = ?", [round, phase, attempt])
+
+
+def decode(row: Any) -> Row:
+    """A row as a dict, its JSON columns decoded."""
+    return {
+        key: json.loads(row[key]) if key in JSON_COLUMNS and isinstance(row[key], str) else row[key]
+        for key in row.keys()  # noqa: SIM118 - sqlite3.Row iterates over values
+    }
+
+
+def pairs(correlations: Mapping[str, float], experiment: str) -> list[Row]:
+    """Rows of the correlations table for one new experiment, each pair in its one order."""
+    return [
+        {"a": min(experiment, other), "b": max(experiment, other), "pearson": value}
+        for other, value in correlations.items()
+    ]

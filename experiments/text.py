@@ -1,0 +1,19 @@
+"""Text from outside: models, logs, files and the web."""
+
+from __future__ import annotations
+
+_CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def clean(text: str) -> str:
+    """Remove control characters (C0, DEL and C1, but newline and tab) and lone surrogates.
+
+    What remains is shown as text and can never move a cursor or ring a bell.
+    """
+    return text.translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Text as one line of at most ``limit`` characters."""
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"

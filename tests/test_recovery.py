@@ -1,0 +1,129 @@
+"""Killed with SIGKILL at every phase boundary and at random instants, then continued: nothing is lost or doubled."""
+
+import csv
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autokaggle_tui.setup import demo_workspace
+from experiments.schema import open_viewer
+
+KILLABLE = Path(__file__).with_name("killable.py")
+ROUNDS = 2
+EVERYTHING = "phase_done,fold_done,experiment_done,round_started,round_done,submission,champion"
+RANDOM_KILLS = 20
+
+
+def start(folder: Path, kinds: str = "none", wanted: int = 0) -> subprocess.Popen:
+    command = [sys.executable, str(KILLABLE), str(folder), str(ROUNDS), kinds, str(wanted)]
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen) -> int:
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+    return process.returncode
+
+
+def rows(folder: Path, sql: str) -> list[sqlite3.Row]:
+    connection = open_viewer(folder / "autokaggle.db")
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def check_invariants(folder: Path) -> None:
+    """What must hold of a finished campaign however often it was killed."""
+    assert [row["round"] for row in rows(folder, "SELECT round FROM rounds ORDER BY round")] == list(range(ROUNDS + 1))
+    assert {row["status"] for row in rows(folder, "SELECT status FROM rounds")} == {"done"}
+    runs = rows(folder, "SELECT status FROM runs")
+    assert [row["status"] for row in runs] == ["finished"], "every restart continued the one run"
+    done = Counter(
+        (row["round"], json.loads(row["data"])["phase"], json.loads(row["data"]).get("attempt", 1))
+        for row in rows(folder, "SELECT round, data FROM events WHERE kind = 'phase_done'")
+    )
+    assert done and max(done.values()) == 1, "no finished phase ran again"
+    folds = Counter(
+        (data["experiment"], data["fold"])
+        for data in (json.loads(row["data"]) for row in rows(folder, "SELECT data FROM events WHERE kind = 'fold_done'"))
+        if data["status"] == "ok"
+    )
+    assert folds and max(folds.values()) == 1, "no finished fold ran again"
+    assert not [path for path in folder.rglob(".tmp-*") if "cache" not in path.parts]
+    assert rows(folder, "PRAGMA integrity_check")[0][0] == "ok"
+    experiments = rows(folder, "SELECT id, status, score FROM experiments ORDER BY started_at, id")
+    assert all(row["status"] != "running" for row in experiments)
+    exported = json.loads((folder / "experiments.json").read_text())
+    assert [(e["id"], e["status"], e["score"]) for e in exported] == [tuple(row) for row in experiments]
+    with (folder / "results.tsv").open(newline="") as file:
+        assert len(list(csv.DictReader(file, dialect="excel-tab"))) == len(experiments)
+    submissions = rows(folder, "SELECT sha256, state FROM submissions")
+    assert submissions and {row["state"] for row in submissions} == {"accepted"}
+    assert len({row["sha256"] for row in submissions}) == len(submissions)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "home"))
+    return demo_workspace(tmp_path / "demo")
+
+
+@pytest.mark.timeout(600)
+def test_killed_right_after_every_fact_it_commits(campaign: Path):
+    """Each start gets one fact further than the last and dies there; in the end it is as if nothing had happened."""
+    kills = 0
+    while finish(start(campaign, EVERYTHING, 1 if kills % 2 else 2)) != 0:
+        kills += 1
+        assert kills < 80, "the campaign makes no progress"
+    assert kills >= 12
+    check_invariants(campaign)
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_random_instants_with_its_children(campaign: Path):
+    chance = random.Random(20)
+    for _ in range(RANDOM_KILLS):
+        process = start(campaign)
+        try:
+            process.wait(timeout=chance.uniform(0.5, 6.0))
+        except subprocess.TimeoutExpired:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for child in family:
+                if chance.random() < 0.5 and child.is_running():
+                    child.kill()
+            process.wait()
+            psutil.wait_procs(family, timeout=20)
+            assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        finally:
+            process.stderr.close()
+    assert finish(start(campaign)) == 0
+    check_invariants(campaign)
+
+
+def test_a_second_engine_is_refused_with_the_pid_of_the_first(campaign: Path):
+    first = start(campaign)
+    try:
+        lock = campaign / "engine.pid"
+        deadline = time.monotonic() + 60
+        while not lock.is_file() and time.monotonic() < deadline:
+            assert first.poll() is None
+        second = subprocess.run(
+            [sys.executable, "-m", "autokaggle_tui", "--no-ui", "-w", str(campaign)], capture_output=True, text=True
+        )
+        assert second.returncode == 1
+        assert f"pid {first.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        first.kill()
+        first.communicate()

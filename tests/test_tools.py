@@ -1,0 +1,79 @@
+"""Agents' tools: what is allowed, where they may look, how they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agents.tools import TOOLS, Toolbox, ToolError
+from experiments.registry import Registry
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Toolbox:
+    root = tmp_path / "workspace"
+    (root / "rounds").mkdir(parents=True)
+    (root / "rounds" / "R01_plan.md").write_text("the plan\n")
+    (tmp_path / "secret.txt").write_text("secret")
+    (root / "link").symlink_to(tmp_path / "secret.txt")
+    Registry(root / "autokaggle.db").close()
+    return Toolbox(root, root / "autokaggle.db", tuple(TOOLS), ("rounds/R02_plan.md",))
+
+
+def call(box: Toolbox, name: str, **arguments) -> str:
+    return box.call(name, json.dumps(arguments))
+
+
+def test_files_of_the_workspace_can_be_read_and_listed(box: Toolbox):
+    assert call(box, "read_file", path="rounds/R01_plan.md") == "the plan\n"
+    assert call(box, "list_files") == "R01_plan.md"
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "/etc/passwd", "link", "rounds/../../secret.txt", "a\0b"])
+def test_nothing_outside_the_workspace_can_be_read(box: Toolbox, path: str):
+    with pytest.raises(ToolError):
+        call(box, "read_file", path=path)
+
+
+def test_only_the_files_of_the_phase_can_be_written_and_writing_only_stages(box: Toolbox):
+    call(box, "write_file", path="rounds/R02_plan.md", content="new\x1b[31m")
+    assert box.staged == {"R02_plan.md": "new"} or box.staged == {"R02_plan.md": "new[31m"}
+    assert not (box.root / "rounds" / "R02_plan.md").exists()
+    assert call(box, "read_file", path="rounds/R02_plan.md") == box.staged["R02_plan.md"]
+    for path in ("rounds/R01_plan.md", "config.json", "../x", "rounds/./R02_plan.md"):
+        with pytest.raises(ToolError, match="this phase writes"):
+            call(box, "write_file", path=path, content="x")
+
+
+def test_a_tool_outside_the_allow_list_does_not_exist(box: Toolbox):
+    box.allowed = ("read_file",)
+    with pytest.raises(ToolError, match="no tool"):
+        call(box, "query_registry", sql="SELECT 1")
+    assert [spec.name for spec in box.specs()] == ["read_file"]
+
+
+@pytest.mark.parametrize("arguments", ["", "{", "[]", '{"path": 3}', '{"path": "x", "more": 1}', "null"])
+def test_malformed_arguments_are_told_to_the_model(box: Toolbox, arguments: str):
+    with pytest.raises(ToolError, match="read_file"):
+        box.call("read_file", arguments)
+
+
+def test_sql_reads(box: Toolbox):
+    assert json.loads(call(box, "query_registry", sql="SELECT 1 AS one")) == {"columns": ["one"], "rows": [[1]]}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM events",
+        "PRAGMA query_only = OFF",
+        "ATTACH DATABASE '/tmp/x.db' AS x",
+        "INSERT INTO facts VALUES ('a', 'b')",
+        "SELECT 1; SELECT 2",
+        "not sql",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c",
+    ],
+)
+def test_sql_that_writes_or_never_ends_is_refused(box: Toolbox, sql: str):
+    with pytest.raises(ToolError, match="SQL"):
+        call(box, "query_registry", sql=sql)
