@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from autokaggle_tui.config import Config
 from autokaggle_tui.live import Live
 from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView
-from experiments.competition import Competition, load_competition
+from experiments.competition import Competition
 from experiments.errors import RuleError, WorkspaceError
 from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
@@ -131,21 +130,21 @@ def _view(row: Row, scores: dict[int, float]) -> ExperimentView:
     )
 
 
-async def open_campaign(workspace: Workspace, config: Config, registry: Registry, live: Live) -> Campaign:
-    """Load a workspace for the engine; reading the data does not hold up the event loop.
+def open_campaign(
+    workspace: Workspace, config: Config, competition: Competition, metric: Metric, registry: Registry, live: Live
+) -> Campaign:
+    """Bring a workspace's data and registry together for the engine.
 
     Raises:
-        AutokaggleError: The configuration or the data cannot be used.
+        AutokaggleError: The rules or the folds cannot be read.
         WorkspaceError: Data, target or folds differ from those the registry's scores were made with.
     """
-    spec = config.spec(workspace.root)
-    metric = config.metric_object(workspace.root)
-    competition = await asyncio.to_thread(load_competition, spec, config.data_path(workspace.root), metric=metric)
     for note in competition.notes:
         registry.event("note", text=note)
+    spec = competition.spec
     _unchanged(registry, {"metric": spec.metric, "target": spec.target, "data": competition.data_hash})
     _unchanged(registry, {"cross-validation": _recipe(competition)})
-    folds = await asyncio.to_thread(_folds, workspace, competition)
+    folds = _folds(workspace, competition)
     _unchanged(registry, {"folds": folds.digest})
     slots, threads = config.compute.resolve()
     return Campaign(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.models.registry import check_model
-
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.config import save_config
 from autokaggle_tui.control import Control
@@ -66,11 +64,9 @@ class Commander:
         if role not in ROLES:
             raise Refused(f"no role {role!r}; roles are {', '.join(ROLES)}")
         try:
-            check_model(model)
+            changed = self.campaign.config.with_model(role, model)
         except ModelError as error:
             raise Refused(str(error)) from None
-        config = self.campaign.config
-        changed = config.model_copy(update={"models": config.models.model_copy(update={role: model})})
         save_config(self.campaign.workspace.root, changed)
         self.campaign.config = changed
         return f"{role} uses {model} from the next phase on"

@@ -1,367 +1,340 @@
-"""config.json: the person's settings, checked field by field, every error with its cure."""
+"""config.json: what a person decides about a competition and the campaign on it."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
-from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from autokaggle_tui.durations import parse_duration
+from autokaggle_tui.config_errors import explain
+from autokaggle_tui.config_fields import CountOrAuto, Deadline, Duration, ModelName, Name, PathText, one_line
+from autokaggle_tui.config_text import read_json
 from backends.models.registry import check_model
-from experiments.errors import ConfigError, MetricError, ModelError, UsageError
+from backends.models.tasks import Role
+from experiments.errors import ConfigError, MetricError
 from experiments.files import write_atomic
-from experiments.metrics import Metric, canonical_name, get_metric
+from experiments.metrics import (
+    Metric,
+    canonical_name,
+    describe_metric,
+    get_metric,
+    metric_names,
+    metrics_for,
+)
 from experiments.spec import CvStrategy, Direction, Spec, TaskType
 
-FILE = "config.json"
-TEMPLATE = "my-competition"
-SCHEMA = "config.schema.json"
-NOT_BUILT = ("object_detection", "nlp_generation")
+FILE_NAME = "config.json"
+METRIC_FILE = "metric.py"
+SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
+"""The JSON schema that a config's ``$schema`` may point at; ``python -m autokaggle_tui.config`` writes it."""
+
+UNBUILT_TASKS = ("object_detection", "nlp_generation")
+"""Task types that are known by name, and refused: their predictions are not numeric arrays."""
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = f"{value}s"
-    if isinstance(value, str):
-        try:
-            parse_duration(value)
-        except UsageError as error:
-            raise ValueError(f"{error.message} {error.hint}".removesuffix(".")) from None
-    return value
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
 
 
-def _task_type(value: object) -> object:
-    if value in NOT_BUILT:
-        raise ValueError(f"{value} is known but not built yet; binary, multiclass and regression are")
-    return value
-
-
-def _deadline(value: object) -> object:
-    """An ISO date means the end of that day; a time without a zone is UTC."""
-    if value is None or isinstance(value, datetime):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("write it as 2026-12-31 or 2026-12-31T23:59:00Z")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no date; write it as 2026-12-31 or 2026-12-31T23:59:00Z") from None
-    if len(value.strip()) <= len("2026-12-31"):
-        moment = datetime.combine(moment.date(), time(23, 59))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _model_name(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            check_model(value)
-        except ModelError as error:
-            raise ValueError(str(error).replace("\n ", "")) from None
-    return value
-
-
-def _metric_name(value: object) -> object:
-    """Canonical where it is a built-in; another name may come from the workspace's metric.py."""
-    if isinstance(value, str):
-        try:
-            return canonical_name(value)
-        except MetricError:
-            return value
-    return value
-
-
-Duration = Annotated[str, BeforeValidator(_duration)]
-Text = Annotated[str, Field(min_length=1)]
-ModelName = Annotated[str, BeforeValidator(_model_name)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
-
-
-class Models(_Part):
-    """Which model plays which role."""
+class Models(_Section):
+    """Which model plays each role."""
 
     researcher: ModelName = "playbook"
-    """Finds what could move the score."""
+    """Reads the competition and proposes directions."""
     builder: ModelName = "playbook"
-    """Plans, writes and explains experiments."""
+    """Plans and writes the experiments."""
     reviewer: ModelName = "playbook"
-    """Challenges plans and results."""
+    """Challenges the plans and verifies the results."""
 
 
-class Compute(_Part):
-    """Where and how folds run."""
+class Compute(_Section):
+    """Where the folds run."""
 
-    slots: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
-    """Folds that run side by side; auto: one per core."""
-    threads: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
-    """Threads of each fold; auto: the cores shared among the slots."""
-    fold_timeout: Duration = "30m"
-    """Wall time after which a fold is killed."""
+    slots: CountOrAuto = "auto"
+    """Folds that run side by side; "auto" fits the machine."""
+    threads: CountOrAuto = "auto"
+    """Threads of each fold; "auto" shares the processors among the slots."""
+    fold_timeout: Duration = 1800.0
+    """Longest time a fold may take, e.g. "30m"; then it is killed with all it started."""
     device: Literal["cpu"] = "cpu"
-    """What ctx.device says."""
-
-    @property
-    def fold_seconds(self) -> float:
-        """The fold timeout in seconds."""
-        return parse_duration(self.fold_timeout)
+    """What an experiment computes on, as ``ctx.device``."""
 
     def resolve(self) -> tuple[int, int]:
-        """(slots, threads) on this machine."""
+        """(slots, threads) on this machine: a slot per processor, unless the file says otherwise."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         slots = cores if self.slots == "auto" else self.slots
-        threads = max(1, cores // slots) if self.threads == "auto" else self.threads
-        return slots, threads
+        return slots, max(1, cores // slots) if self.threads == "auto" else self.threads
 
 
-class Budget(_Part):
-    """Hard caps of a run; the command line's --rounds and --time-limit go first."""
+class Budget(_Section):
+    """Hard caps; null or absent: no cap. The command line's --rounds and --time-limit go first."""
 
-    usd: Annotated[float, Field(ge=0)] | None = None
-    """US dollars spent on models."""
-    tokens: Annotated[int, Field(ge=0)] | None = None
-    """Tokens sent and received."""
+    usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Dollars for model calls."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of model calls, in and out."""
     time: Duration | None = None
-    """Wall time of a run."""
-    rounds: Annotated[int, Field(ge=1)] | None = None
+    """Wall time of a run, e.g. "12h"."""
+    rounds: int | None = Field(default=None, ge=1)
     """Rounds of a run."""
 
-    @property
-    def seconds(self) -> float | None:
-        """The time cap in seconds."""
-        return None if self.time is None else parse_duration(self.time)
 
+class Config(_Section):
+    """Settings of an autokaggle-tui workspace."""
 
-class Config(_Part):
-    """Settings of one workspace."""
-
-    schema_: str | None = Field(default=None, alias="$schema")
-    """Where an editor finds the schema of this file."""
-    competition: Text
-    """Slug or name of the competition."""
+    schema_reference: str | None = Field(default=None, alias="$schema")
+    """Where editors find the JSON schema of this file."""
+    competition: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Kaggle's slug of the competition, or any name for a local one: letters, digits, "-", "_" and "."."""
+    competition_dir: PathText | None = None
+    """Folder with the competition's description and rules, for the agents. Paths are relative to the workspace."""
     platform: Literal["local", "kaggle"] = "local"
-    """Where submissions go: local scores them on this machine."""
-    competition_dir: str | None = None
-    """Folder with the competition's description and rules, for the agents."""
-    data_dir: Text = "data"
-    """Folder with train, test and sample_submission; relative to the workspace."""
-    existing_oof_dir: str | None = None
-    """Folder with NAME_oof.npy and NAME_test.npy that join the pool as imported."""
-    task_type: Annotated[TaskType, BeforeValidator(_task_type)]
-    """What is predicted: one of two classes, one of several, or a number."""
-    metric: Annotated[Text, BeforeValidator(_metric_name)]
-    """How predictions are scored; Kaggle's and scikit-learn's spellings are accepted."""
-    metric_direction: Direction | None = None
-    """maximize or minimize; follows from the metric when left out."""
-    target_column: Text
+    """Where the data come from and submissions go: "local" files with hidden labels, or "kaggle"."""
+    data_dir: PathText = "data"
+    """Folder with train, test and sample_submission (.csv, .csv.gz or .parquet)."""
+    existing_oof_dir: PathText | None = None
+    """Folder with predictions made elsewhere (NAME_oof.npy beside NAME_test.npy); they join the pool as imported."""
+    task_type: TaskType
+    """What is predicted: "binary", "multiclass" or "regression"."""
+    metric_name: Name = Field(alias="metric")
+    """The competition's metric, in Kaggle's or scikit-learn's spelling; a metric.py in the workspace adds one."""
+    metric_direction: Direction = Field(default_factory=lambda: None, validate_default=True)
+    """Which scores are better; follows from the metric when absent, and must agree with it."""
+    target_column: Name
     """The column to predict."""
-    id_column: str | None = None
-    """The column that names the rows; never a feature."""
-    group_column: str | None = None
-    """Rows of one value never straddle folds."""
-    time_column: str | None = None
-    """The column that orders the rows in time."""
-    cv_strategy: CvStrategy | None = None
-    """How folds are made; follows from task, group_column and time_column when left out."""
-    cv_folds: Annotated[int, Field(ge=2, le=50)] = 5
-    """Number of folds."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
-    """Seed of the folds and of every experiment."""
-    deadline: Annotated[datetime | None, BeforeValidator(_deadline)] = None
-    """When submissions close; a date alone means 23:59 UTC of that day."""
-    max_submissions_per_day: Annotated[int, Field(ge=0)] | None = 5
-    """Submissions per UTC day; null means no limit."""
-    knowledge_files: tuple[str, ...] = ()
-    """Files the agents read at start."""
-    best_pipeline_script: str | None = None
-    """A script of yours that the agents may learn from."""
-    scraper_path: str | None = None
-    """A scraper of yours for the Researcher."""
-    kaggle_username: str | None = None
-    """Your name on Kaggle."""
+    id_column: Name | None = None
+    """The column that identifies rows in the submission; never a feature."""
+    group_column: Name | None = None
+    """Rows with the same value here are never split between training and validation."""
+    time_column: Name | None = None
+    """Rows are ordered by this column; needed by the "time" strategy."""
+    cv_strategy: CvStrategy = Field(default_factory=lambda: None, validate_default=True)
+    """How folds are made. When absent: "group" with a group_column, "time" with a time_column, else "stratified"
+    for classes and "kfold" for numbers."""
+    cv_folds: int = Field(default=5, ge=2, le=50)
+    """Number of folds, 2 to 50."""
+    deadline: Deadline = None
+    """End of the competition: an ISO date (until 23:59 UTC) or time (UTC unless it says otherwise)."""
+    max_submissions_per_day: int | None = Field(default=5, ge=0)
+    """Submissions allowed in a UTC day; 0 submits nothing, null sets no limit."""
+    knowledge_files: tuple[PathText, ...] = Field(default=(), strict=False)
+    """Text files that the agents read first: rules, notes, kernels."""
+    best_pipeline_script: PathText | None = None
+    """A script that already works, for the agents to start from."""
+    scraper_path: PathText | None = None
+    """A program of yours whose output the Researcher reads."""
+    kaggle_username: Name | None = None
+    """Your Kaggle user name; credentials never belong in this file."""
     models: Models = Models()
-    """Which model plays which role."""
+    """Which model plays each role."""
     compute: Compute = Compute()
-    """Where and how folds run."""
+    """Where the folds run."""
     budget: Budget = Budget()
-    """Hard caps of a run."""
-    retro_every: Annotated[int, Field(ge=1)] = 10
-    """A retrospective opens every so many rounds."""
-    respawn_after: Annotated[int, Field(ge=1)] = 15
-    """Rounds after which an agent hands over to a fresh one."""
+    """Hard caps on time, rounds and money."""
+    retro_every: int = Field(default=10, ge=0)
+    """A retrospective opens every so many rounds; 0 leaves it to the retro command."""
+    respawn_after: int = Field(default=15, ge=1)
+    """Rounds after which an agent hands over to a fresh conversation."""
+    seed: int = Field(default=42, ge=0, le=2**31 - 1)
+    """Seed of the folds and of everything that is not told otherwise."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        strategy = self.strategy
-        if strategy in ("group", "stratified_group") and not self.group_column:
-            raise ValueError(f"cv_strategy: {strategy} needs group_column")
-        if strategy == "time" and not self.time_column:
-            raise ValueError("cv_strategy: time needs time_column")
-        if strategy == "stratified_group" and self.task_type == "regression":
-            raise ValueError("cv_strategy: stratified_group is for classes; use group for a regression")
-        for name in ("id_column", "group_column", "time_column"):
-            if getattr(self, name) == self.target_column:
-                raise ValueError(f"{name}: it is the target_column ({self.target_column!r})")
-        return self
+    @field_validator("task_type", mode="before")
+    @classmethod
+    def _known_task(cls, value: Any) -> Any:
+        if value in UNBUILT_TASKS:
+            raise ValueError(
+                f"{value!r} is not built yet: predictions must be numbers. "
+                f"This version plays {', '.join(get_args(TaskType))}"
+            )
+        return value
 
-    @property
-    def strategy(self) -> CvStrategy:
-        """cv_strategy, or what follows from the other fields."""
-        if self.cv_strategy is not None:
-            return self.cv_strategy
-        if self.time_column:
-            return "time"
-        if self.group_column:
-            return "group"
-        return "kfold" if self.task_type == "regression" else "stratified"
+    @field_validator("metric_name")
+    @classmethod
+    def _known_metric(cls, value: str, info: ValidationInfo) -> str:
+        metric = _described(value, info)
+        task = info.data.get("task_type")
+        if task is not None and task not in metric.tasks:
+            raise ValueError(
+                f"{metric.name} does not fit task_type {task!r} (it is for {', '.join(sorted(metric.tasks))}): "
+                f"change task_type, or choose one of {', '.join(metrics_for(task))}"
+            )
+        return value
 
-    def data_path(self, workspace: Path) -> Path:
-        """The data folder."""
-        return workspace / Path(self.data_dir).expanduser()
+    @field_validator("metric_direction", mode="before")
+    @classmethod
+    def _agreeing_direction(cls, value: Any, info: ValidationInfo) -> Any:
+        if (name := info.data.get("metric_name")) is None:
+            # The metric has its own error; a placeholder keeps this field from adding one.
+            return "maximize" if value is None else value
+        metric = _described(name, info)
+        if value in get_args(Direction) and value != metric.direction:
+            raise ValueError(
+                f"{value!r} contradicts the metric: {metric.name} is to be {metric.direction}d; "
+                f'write "{metric.direction}" or remove the key'
+            )
+        return metric.direction if value is None else value
 
-    def existing_oof_path(self, workspace: Path) -> Path | None:
-        """The folder of predictions to import, or None."""
-        return None if self.existing_oof_dir is None else workspace / Path(self.existing_oof_dir).expanduser()
+    @field_validator("id_column", "group_column", "time_column")
+    @classmethod
+    def _not_the_target(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value == info.data.get("target_column"):
+            raise ValueError(f"{value!r} is the target_column; it cannot have a second role")
+        return value
 
-    def metric_object(self, workspace: Path) -> Metric:
-        """The metric, from the workspace's metric.py where that has it.
+    @field_validator("cv_strategy", mode="before")
+    @classmethod
+    def _default_strategy(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None:
+            return value
+        group, time = info.data.get("group_column"), info.data.get("time_column")
+        if group and time:
+            raise ValueError(
+                'is needed, since both group_column and time_column are given: "time" trains on the past only, '
+                '"group" keeps groups whole'
+            )
+        if group or time:
+            return "group" if group else "time"
+        return "stratified" if info.data.get("task_type") in ("binary", "multiclass") else "kfold"
+
+    @field_validator("cv_strategy")
+    @classmethod
+    def _possible_strategy(cls, value: CvStrategy, info: ValidationInfo) -> CvStrategy:
+        needed = {"group": "group_column", "stratified_group": "group_column", "time": "time_column"}.get(value)
+        if needed in info.data and info.data[needed] is None:
+            raise ValueError(f'"{value}" needs {needed}: add it, or choose another strategy')
+        if value.startswith("stratified") and info.data.get("task_type") == "regression":
+            other = "group" if value == "stratified_group" else "kfold"
+            raise ValueError(f'"{value}" needs classes, and task_type is "regression": use "{other}"')
+        return value
+
+    @classmethod
+    def parse(cls, data: Any, workspace: Path) -> Config:
+        """A config from the values of a JSON file, checked against the workspace's metric.py.
 
         Raises:
-            ConfigError: Unknown, unfit for the task, or contradicted by metric_direction.
+            ConfigError: One line for each problem, naming the file, the key and the cure.
         """
-        own = workspace / "metric.py"
-        where = workspace / FILE
         try:
-            metric = get_metric(self.metric, metric_file=own if own.is_file() else None)
-        except MetricError as error:
-            raise ConfigError(f"{where}: metric: {error.message}", hint=error.hint) from None
-        if self.task_type not in metric.tasks:
-            raise ConfigError(
-                f"{where}: metric: {metric.name} does not score a {self.task_type} task.",
-                hint=f"It scores {', '.join(sorted(metric.tasks))}; change metric or task_type.",
-            )
-        if self.metric_direction not in (None, metric.direction):
-            raise ConfigError(
-                f"{where}: metric_direction: {self.metric_direction} contradicts {metric.name}, "
-                f"which is to be {metric.direction}d.",
-                hint=f'Set it to "{metric.direction}" or leave it out.',
-            )
-        return metric
+            return cls.model_validate(data, context={"workspace": workspace})
+        except ValidationError as error:
+            raise explain(error, cls, workspace / FILE_NAME) from error
 
-    def spec(self, workspace: Path) -> Spec:
-        """What the science needs of these settings."""
-        metric = self.metric_object(workspace)
+    def spec(self) -> Spec:
+        """The part that the science needs."""
+        try:
+            metric = canonical_name(self.metric_name)
+        except MetricError:
+            metric = self.metric_name.strip()
         return Spec(
             name=self.competition,
             task_type=self.task_type,
-            metric=metric.name,
-            direction=metric.direction,
+            metric=metric,
+            direction=self.metric_direction,
             target=self.target_column,
             id_column=self.id_column,
             group_column=self.group_column,
             time_column=self.time_column,
-            cv_strategy=self.strategy,
+            cv_strategy=self.cv_strategy,
             cv_folds=self.cv_folds,
             seed=self.seed,
         )
 
+    def metric(self, workspace: Path) -> Metric:
+        """The metric, ready to score; runs the workspace's metric.py when it is that one.
+
+        Raises:
+            MetricError: metric.py cannot be used.
+        """
+        return get_metric(self.metric_name, metric_file=workspace / METRIC_FILE)
+
+    def path(self, workspace: Path, text: str) -> Path:
+        """A path of this config: absolute, below the home folder (``~``), or relative to the workspace."""
+        return workspace / Path(text).expanduser()
+
+    def data_path(self, workspace: Path) -> Path:
+        """The folder with the data files."""
+        return self.path(workspace, self.data_dir)
+
+    def with_model(self, role: Role, model: str) -> Config:
+        """The same config with another model for one role.
+
+        Raises:
+            ModelError: No backend takes the model.
+        """
+        check_model(model)
+        return self.model_copy(update={"models": self.models.model_copy(update={role: model})})
+
 
 def load_config(workspace: Path) -> Config:
-    """Read and check a workspace's config.json.
+    """Read and check ``config.json`` of a workspace.
 
     Raises:
-        ConfigError: Missing, unreadable or wrong; every problem with its key and cure.
+        ConfigError: The file is missing, not UTF-8, not JSON, or holds what cannot be; the message names the
+            file, the place and the cure.
     """
-    path = workspace / FILE
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path} does not exist.",
-            hint="Make a workspace with `autokaggle-tui init --train train.csv --target COLUMN`, or try "
-            "`autokaggle-tui demo`.",
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    try:
-        data = json.loads(raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}).", hint="Save it as UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path}, line {error.lineno}, column {error.colno}: {error.msg}.",
-            hint="JSON wants double quotes, commas between fields and none after the last.",
-        ) from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply.") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} must hold one object: {{ ... }}.")
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_problems(path, error))) from None
-    config.metric_object(workspace)
-    return config
+    path = workspace / FILE_NAME
+    return Config.parse(read_json(path), workspace)
 
 
 def save_config(workspace: Path, config: Config) -> None:
-    """Write config.json atomically, fields at their defaults left out."""
-    fields = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    ordered = {key: fields[key] for key in ("$schema",) if key in fields} | fields
-    write_atomic(workspace / FILE, (json.dumps(ordered, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write ``config.json``: the keys that were set and what was derived, indented; whole or not at all.
+
+    Keys keep the order of the file they replace; new ones that hold nothing are left out.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    path = (workspace / FILE_NAME).resolve()
+    defaults = {field.alias or name: field.default for name, field in Config.model_fields.items()}
+    try:
+        old = read_json(path)
+    except ConfigError:
+        old = None
+    before = list(old) if isinstance(old, dict) else []
+    chosen = config.model_dump(mode="json", by_alias=True, exclude_unset=True) | {
+        "metric_direction": config.metric_direction,
+        "cv_strategy": config.cv_strategy,
+    }
+    order = ["$schema", *before, *defaults]
+    data = {
+        key: chosen[key]
+        for key in dict.fromkeys(order)
+        if key in chosen and (chosen[key] is not None or key in before or defaults[key] is not None)
+    }
+    try:
+        write_atomic(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 
 
-def schema_text() -> str:
+def json_schema() -> dict[str, Any]:
     """The JSON schema of config.json, for editors."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
-    return json.dumps(schema, indent=2) + "\n"
+    schema = Config.model_json_schema(by_alias=True)
+    spellings = [spelling for name, aliases, _ in metric_names() for spelling in (name, *aliases)]
+    schema["properties"]["metric"] |= {"anyOf": [{"enum": spellings}, {"type": "string"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
-def _problems(path: Path, error: ValidationError) -> list[str]:
-    return [f"{path}: {_problem(cast(dict[str, Any], item))}" for item in error.errors()]
-
-
-def _problem(item: dict[str, Any]) -> str:
-    # A union names its branch in the location; only the person's own keys are of interest.
-    location = [
-        str(part)
-        for part in item["loc"]
-        if not (isinstance(part, str) and part.startswith(("constrained", "literal", "function")))
-    ]
-    location = [part for part in location if part not in ("int", "float", "str")]
-    key = ".".join(location) or "the file"
-    if item["type"] == "extra_forbidden":
-        known = _known(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}.")
-    if item["type"] == "missing":
-        return f"{key}: missing; this field must be given."
-    said = str(item["msg"]).removeprefix("Value error, ")
-    if key == "the file":
-        return said + "."
-    shown = json.dumps(item["input"], default=str)
-    given = f" (it is {shown})" if len(shown) <= 60 and not isinstance(item["input"], dict) else ""
-    return f"{key}: {said}{given}."
-
-
-def _known(location: list[str]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return sorted(field.alias or name for name, field in model.model_fields.items())
+def _described(name: str, info: ValidationInfo) -> Metric:
+    workspace = (info.context or {}).get("workspace")
+    try:
+        return describe_metric(name, metric_file=None if workspace is None else workspace / METRIC_FILE)
+    except MetricError as error:
+        raise ValueError(one_line(error)) from error
 
 
 def main() -> None:
-    """Write the schema beside this module (``make schema``)."""
-    Path(__file__).with_name(SCHEMA).write_text(schema_text(), encoding="utf-8")
+    """Write the schema beside this module."""
+    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from autokaggle_tui.campaign import Campaign, open_campaign
 from autokaggle_tui.commander import Commander
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
+from autokaggle_tui.exports import export_all
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
@@ -31,6 +32,7 @@ from backends.compute.local import LocalCompute
 from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
+from experiments.competition import load_competition
 from experiments.errors import AutokaggleError
 from experiments.foldcache import FoldCache
 from experiments.registry import Registry, Row
@@ -76,6 +78,15 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
     config = load_config(workspace.root)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(workspace.locked())
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autokaggle-")))
+        slots, threads = config.compute.resolve()
+        compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
+        stack.push_async_callback(compute.close)
+        starting = asyncio.create_task(compute.start())
+        stack.callback(starting.cancel)
+        metric = config.metric(workspace.root)
+        spec, folder = config.spec(), config.data_path(workspace.root)
+        competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
         workspace.rounds.mkdir(parents=True, exist_ok=True)
         workspace.sweep()
         registry = Registry(workspace.facts)
@@ -83,13 +94,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         registry.on_event = listener
         live = Live(workspace.live)
         stack.callback(live.close)
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autokaggle-")))
-        slots, threads = config.compute.resolve()
-        compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
-        stack.push_async_callback(compute.close)
-        starting = asyncio.create_task(compute.start())
-        stack.callback(starting.cancel)
-        campaign = await open_campaign(workspace, config, registry, live)
+        campaign = open_campaign(workspace, config, competition, metric, registry, live)
         control = Control()
         clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
@@ -165,9 +170,9 @@ class Session:
         bench.desk.overrides.update(self.options.models)
         run = self._begin()
         reconcile(bench.campaign, bench.platform)
-        folder = bench.campaign.config.existing_oof_path(bench.campaign.workspace.root)
-        if folder is not None:
-            await import_predictions(bench.campaign, folder)
+        config, root = bench.campaign.config, bench.campaign.workspace.root
+        if config.existing_oof_dir is not None:
+            await import_predictions(bench.campaign, config.path(root, config.existing_oof_dir))
         playing = asyncio.create_task(self._orchestrator(run).play())
         ticking = asyncio.create_task(self._tick())
         with self._signals(playing):
@@ -191,7 +196,7 @@ class Session:
         last = registry.row("SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
         budget = self.bench.campaign.config.budget
         rounds = options.rounds if options.rounds is not None else budget.rounds
-        limit = options.time_limit if options.time_limit is not None else budget.seconds
+        limit = options.time_limit if options.time_limit is not None else budget.time
         same = last is not None and (last["rounds"], last["time_limit"]) == (rounds, limit)
         with registry.transaction():
             if last is not None and last["status"] in ("running", "stopped") and same:
@@ -283,6 +288,7 @@ class Session:
                 [registry.clock(), self.run_id],
             )
             registry.event("run_ended", status=status, reason=reason, elapsed=round(self.bench.clock.elapsed(), 1))
+        export_all(self.bench.campaign.workspace, registry)
         return code
 
     @contextlib.contextmanager

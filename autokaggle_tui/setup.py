@@ -232,24 +232,23 @@ def _publish(staged: Path, data: Path) -> list[str]:
 def _save_config(workspace: Path, spec: Spec) -> None:
     from autokaggle_tui.config import Config, save_config
 
-    save_config(
-        workspace,
-        Config(
-            competition=spec.name,
-            platform="local",
-            data_dir="data",
-            task_type=spec.task_type,
-            metric=spec.metric,
-            metric_direction=spec.direction,
-            target_column=spec.target,
-            id_column=spec.id_column,
-            group_column=spec.group_column,
-            time_column=spec.time_column,
-            cv_strategy=spec.cv_strategy,
-            cv_folds=spec.cv_folds,
-            seed=spec.seed,
-        ),
-    )
+    chosen = {
+        "competition": spec.name,
+        "platform": "local",
+        "data_dir": "data",
+        "task_type": spec.task_type,
+        "metric": spec.metric,
+        "metric_direction": spec.direction,
+        "target_column": spec.target,
+        "id_column": spec.id_column,
+        "group_column": spec.group_column,
+        "time_column": spec.time_column,
+        "cv_strategy": spec.cv_strategy,
+        "cv_folds": spec.cv_folds,
+        "seed": spec.seed,
+    }
+    known = {key: value for key, value in chosen.items() if value is not None}
+    save_config(workspace, Config.model_validate(known, context={"workspace": workspace}))
 
 
 def _write_demo(path: Path) -> None:

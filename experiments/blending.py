@@ -115,6 +115,9 @@ def fit_blend(
     ]
     best = searches[0].best()
     ruled = _better((search.fit(limits) for search in searches), metric)
+    if ruled is not None:
+        # The kind of mean that is better here is taken as the better one for the larger search as well.
+        searches = [search for search in searches if search.reader is ruled.reader]
     evidence: Gain | None = None
     lifted: tuple[str, ...] = ()
     chosen = ruled

@@ -27,8 +27,9 @@ from experiments.alignment import align_prediction
 from experiments.context import Context, pipe_sender
 from experiments.errors import PredictionError
 from experiments.foldcache import GROUP_FIELD, TIME_FIELD, read_frame
-from experiments.logtext import plain, shorten
+from experiments.logtext import shorten
 from experiments.processes import LINUX, die_with_parent
+from experiments.text import clean
 
 MODULE = "experiment"
 ERROR_CHARS = 300
@@ -183,7 +184,7 @@ def _collect(returned: Any, indexes: tuple[pd.Index, pd.Index], job: dict[str, A
         try:
             part = align_prediction(value, index, n_outputs, context["classes"], context["task_type"])
         except PredictionError as error:
-            return End("invalid", plain(f"{name} {error}"))
+            return End("invalid", clean(f"{name} {error}"))
         parts.append(part)
     with os.fdopen(result, "wb") as file:
         for part in parts:
@@ -204,7 +205,7 @@ def _crash(error: BaseException, path: Path) -> End:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines = [error.lineno]
     where = f" ({path.name}, line {lines[-1]})" if lines else ""
-    return End("crash", shorten(plain(message), ERROR_CHARS) + where, _own_traceback(error, path))
+    return End("crash", shorten(clean(message), ERROR_CHARS) + where, _own_traceback(error, path))
 
 
 def _own_traceback(error: BaseException, path: Path) -> str:
@@ -226,7 +227,7 @@ def _own_traceback(error: BaseException, path: Path) -> str:
             ]
         )
         pending += [part.__cause__, part.__context__]
-    text = plain("".join(formatted.format())).replace(str(path), path.name)
+    text = clean("".join(formatted.format())).replace(str(path), path.name)
     if len(text) > TRACEBACK_CHARS:
         half = TRACEBACK_CHARS // 2
         text = f"{text[:half]}\n[...]\n{text[-half:]}"

@@ -99,8 +99,8 @@ def detect_task(
         return Choice(task, f"{metric.name} scores classes, and '{target.name}' has {count}")
     if sample is not None and sample.shape[1] > 2:
         return Choice(task, f"the sample submission has {sample.shape[1] - 1} columns to predict")
-    if count == 2:
-        return Choice("binary", f"'{target.name}' has two values")
+    if count <= 2:
+        return Choice("binary", f"'{target.name}' has {'two values' if count == 2 else 'one value'}")
     if not whole:
         return Choice("regression", f"'{target.name}' holds numbers with decimals")
     if sample is not None and _fractional(sample.iloc[:, 1]):

@@ -16,10 +16,13 @@ from experiments.metrics import Metric
 
 # Rows that a search looks at; what it finds is always scored on all of them. Sorting costs more than adding.
 MAX_ROWS = 200_000
-MAX_ROWS_SORTED = 100_000
+MAX_ROWS_SORTED = 50_000
 MAX_ROWS_GENERIC = 20_000
 # Where scikit-learn cuts off a probability before taking its logarithm.
 SMALLEST = np.float32(np.finfo(np.float64).eps)
+# From this many rows on AUC is counted in buckets; on fewer, sorting is as fast and exact.
+BUCKETED_FROM = 10_000
+BUCKET_BITS = 16
 # AUC does not depend on how common the classes are: each may be sampled for itself, the rare one whole.
 BALANCED = frozenset({"roc_auc", "gini"})
 
@@ -50,7 +53,8 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
     labelled = y.dtype.kind in "iu"
     if name in _SORTED and labelled:
         score = _SORTED[name]
-        return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), MAX_ROWS_SORTED, shift=True)
+        limit = MAX_ROWS_SORTED if name == "average_precision" else MAX_ROWS
+        return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), limit, shift=True)
     if name == "log_loss" and labelled:
         return Kind(_true_class, _log_loss, MAX_ROWS)
     if name == "mae" and not labelled:
@@ -108,6 +112,25 @@ def auc(y: np.ndarray, score: np.ndarray) -> float:
     return wins / (positives * negatives)
 
 
+def bucketed_auc(y: np.ndarray, score: np.ndarray) -> float:
+    """``auc`` with scores rounded to at most 65,536 values, about seven times as fast.
+
+    The buckets are equal steps of the float's bits, so their width is relative to the score (typically 1/4000).
+    """
+    bits = score.view(np.uint32)
+    low, high = int(bits.min()), int(bits.max())
+    step = max(0, (high - low).bit_length() - BUCKET_BITS)
+    cells = ((bits - np.uint32(low)) >> np.uint32(step)).astype(np.intp)
+    cells += cells
+    cells += y
+    counts = np.bincount(cells, minlength=2 * ((high - low >> step) + 1)).reshape(-1, 2).astype(np.float64)
+    negatives, positives = counts[:, 0], counts[:, 1]
+    pairs = float(negatives.sum() * positives.sum())
+    if not pairs:
+        return float("nan")
+    return float(((np.cumsum(negatives) - negatives / 2) @ positives) / pairs)
+
+
 def average_precision(y: np.ndarray, score: np.ndarray) -> float:
     """Mean precision at each positive, equal scores taken together; arguments as in ``auc``."""
     keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
@@ -121,11 +144,15 @@ def average_precision(y: np.ndarray, score: np.ndarray) -> float:
     return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / found[-1])
 
 
+def _auc(y: np.ndarray, score: np.ndarray) -> float:
+    return auc(y, score) if len(y) < BUCKETED_FROM else bucketed_auc(y, score)
+
+
 def _gini(y: np.ndarray, score: np.ndarray) -> float:
-    return 2 * auc(y, score) - 1
+    return 2 * _auc(y, score) - 1
 
 
-_SORTED: dict[str, Cost] = {"roc_auc": auc, "gini": _gini, "average_precision": average_precision}
+_SORTED: dict[str, Cost] = {"roc_auc": _auc, "gini": _gini, "average_precision": average_precision}
 
 
 def _per_class(score: Cost, y: np.ndarray, mix: np.ndarray) -> float:

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from experiments.text import clean
-
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
-    r"|\x1b[ -/]*[0-~]"
-)
-
-
-def plain(text: str) -> str:
-    """Text of a program without its terminal sequences and without control characters."""
-    return clean(_ESCAPES.sub("", text))
 
 
 def shorten(text: str, limit: int) -> str:
@@ -83,7 +70,7 @@ class LineReader:
     def _take(self) -> str:
         raw = self._rest[: self._line_bytes + 1]
         self._rest = b""
-        text = plain(raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2])
+        text = clean(raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2])
         text = shorten(text, min(self._line_chars, max(1, self._chars_left)))
         self._lines_left -= 1
         self._chars_left -= len(text) + 1

@@ -61,7 +61,7 @@ def load_metric(path: Path) -> Metric:
     sys.modules[_MODULE] = module
     try:
         exec(compile(tree, str(path), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's file may raise anything
+    except (Exception, SystemExit) as error:
         raise MetricError(f"{path}{_line(error, path)}: {_described(error)}", hint=_HINT) from error
     function = module.__dict__.get("score")
     if not callable(function):
@@ -73,7 +73,7 @@ def _guarded(path: Path, function: Callable[[Any, Any], Any]) -> Callable[[Any, 
     def score(y_true: Any, y_pred: Any) -> float:
         try:
             value = function(y_true, y_pred)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's function may raise anything
+        except (Exception, SystemExit) as error:
             raise MetricError(f"{path}{_line(error, path)}: score failed: {_described(error)}") from error
         try:
             return float(value)
@@ -111,8 +111,8 @@ def _declared(path: Path, tree: ast.Module) -> Metric:
     _refuse_builtin(path, name)
     prediction = _one_of(path, constants, "PREDICTION", get_args(Prediction))
     given = constants.get("TASKS", _TASKS.get(prediction, ("binary", "multiclass")))
-    tasks = frozenset([given] if isinstance(given, str) else given if isinstance(given, (tuple, list)) else ())
-    if not tasks or not tasks <= set(get_args(TaskType)):
+    tasks = [given] if isinstance(given, str) else given
+    if not isinstance(tasks, (tuple, list)) or not tasks or any(t not in get_args(TaskType) for t in tasks):
         raise MetricError(f"{path}: TASKS must name some of {', '.join(get_args(TaskType))}", hint=_HINT)
     k = constants.get("K")
     if (prediction == "top_k") != (type(k) is int and k > 0):
@@ -126,7 +126,7 @@ def _declared(path: Path, tree: ast.Module) -> Metric:
     return Metric(
         name=name.strip(),
         direction=_one_of(path, constants, "DIRECTION", get_args(Direction)),
-        tasks=tasks,
+        tasks=frozenset(tasks),
         prediction=prediction,
         bounded=bounded,
         k=k,

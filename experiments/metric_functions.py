@@ -173,7 +173,8 @@ def _probabilities(name: str, values: Array) -> Array:
     totals = values.sum(axis=1, keepdims=True)
     if (totals <= 0).any():
         raise MetricError(f"{name}: a row of probabilities sums to 0")
-    return values / totals
+    rescaled: Array = values / totals
+    return rescaled
 
 
 def _function(metric: Metric) -> Callable[[Array, Array], float]:

@@ -108,7 +108,9 @@ class SampleProblem:
         kind = fast_kind(metric, y, self.classes)
         self.kind = kind if kind is not None and self._agrees(kind, y, folds, first) else generic_kind(metric)
         limit = min(self.kind.max_rows, max(1, MAX_VALUES // (members * self.classes)))
-        rows = _sample(y, folds, limit, seed, by_class=metric.name in BALANCED)
+        rows = _sample(
+            y, folds, limit, seed, by_class=self.kind.shift and self.classes == 1 and metric.name in BALANCED
+        )
         self.rows = len(rows)
         self.y = y[rows]
         self.fold = folds.assignment[rows]

@@ -282,7 +282,8 @@ def _csv_defect(path: Path, columns: int, error: Exception | None) -> DataError:
 
 def _odd_quotes(path: Path) -> bool:
     with _open(path) as file:
-        return sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b"")) % 2 == 1
+        quotes = sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b""))
+    return bool(quotes % 2)
 
 
 def _unclosed_quote(path: Path) -> DataError:
@@ -295,9 +296,7 @@ def _unclosed_quote(path: Path) -> DataError:
         except csv.Error:
             # The swallowed text is longer than a field may be.
             start = line
-    return DataError(
-        f"{path}: a quote that opens in line {start} is never closed.", hint="Close or remove that quote."
-    )
+    return DataError(f"{path}: a quote that opens in line {start} is never closed.", hint="Close or remove that quote.")
 
 
 def _not_utf8(path: Path) -> DataError:

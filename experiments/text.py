@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
+    r"|\x1b[ -/]*[0-~]"
+)
 _CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def clean(text: str) -> str:
-    """Remove control characters (C0, DEL and C1, but newline and tab) and lone surrogates.
+    """Remove terminal sequences, control characters (C0, DEL and C1, but newline and tab) and lone surrogates.
 
     What remains is shown as text and can never move a cursor or ring a bell.
     """
-    return text.translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
+    return _ESCAPES.sub("", text).translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def one_line(text: str, limit: int = 300) -> str:

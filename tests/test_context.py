@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from experiments.context import Context, context_values
-from experiments.logtext import LineReader, plain
+from experiments.logtext import LineReader
 from experiments.spec import Columns, CvStrategy, Spec, TaskType
+from experiments.text import clean
 
 SPEC = Spec("c", "binary", "auc_roc", "maximize", "y", cv_strategy="stratified")
 COLUMNS = Columns(("a",), ("a",), (), (), (), "y")
@@ -98,7 +99,7 @@ def test_context_carries_the_facts() -> None:
 
 
 def test_log_lines_lose_terminal_sequences() -> None:
-    assert plain("\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07 \x9b tab\there") == "red bell  tab\there"
+    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07 \x9b tab\there") == "red bell  tab\there"
 
 
 def test_a_progress_bar_leaves_its_last_state() -> None:

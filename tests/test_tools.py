@@ -37,7 +37,7 @@ def test_nothing_outside_the_workspace_can_be_read(box: Toolbox, path: str):
 
 def test_only_the_files_of_the_phase_can_be_written_and_writing_only_stages(box: Toolbox):
     call(box, "write_file", path="rounds/R02_plan.md", content="new\x1b[31m")
-    assert box.staged == {"R02_plan.md": "new"} or box.staged == {"R02_plan.md": "new[31m"}
+    assert box.staged == {"R02_plan.md": "new"}
     assert not (box.root / "rounds" / "R02_plan.md").exists()
     assert call(box, "read_file", path="rounds/R02_plan.md") == box.staged["R02_plan.md"]
     for path in ("rounds/R01_plan.md", "config.json", "../x", "rounds/./R02_plan.md"):

@@ -61,7 +61,8 @@ class Experimenter:
                 crash = self._record_crash(number, attempt, result)
             fixed = await self._fix(number, view, attempt, facts, code, crash)
             if fixed.text == code.text and fixed.fresh:
-                result = RunResult("crash", str(crash["error"]), {}, None, None, "", str(crash["traceback"]))
+                log = self.campaign.workspace.file(number, "run.log").read_text(encoding="utf-8").rstrip()
+                result = RunResult("crash", str(crash["error"]), {}, None, None, log, str(crash["traceback"]))
                 return await self._settle(number, name, attempt + 1, result, 0.0)
             code = fixed
         raise AssertionError("the last attempt always settles")

@@ -60,7 +60,6 @@ class Orchestrator:
         """
         reason = await self._rounds()
         await self.closing.close()
-        self._export()
         return reason
 
     async def _rounds(self) -> str:
@@ -154,7 +153,7 @@ class Orchestrator:
         if self.campaign.registry.done_phase(number, "retro") is not None:
             return True
         every = self.campaign.config.retro_every
-        return number % every == 0 or self.campaign.registry.fact(RETRO_WANTED) is not None
+        return (every > 0 and number % every == 0) or self.campaign.registry.fact(RETRO_WANTED) is not None
 
     def _result(self, row: Row) -> dict[str, Any]:
         registry = self.campaign.registry

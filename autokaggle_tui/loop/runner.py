@@ -20,18 +20,19 @@ import numpy as np
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
+from experiments.blending import mix_gain
 from experiments.errors import MetricError
 from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
-from experiments.predictions import join_oof, join_test
+from experiments.predictions import join_oof, join_test, load_array
 from experiments.registry import Row
 from experiments.rules import Ruling, check_gate
 from experiments.significance import fold_noise
 
 RunStatus = Literal["complete", "killed", "crash", "timeout", "invalid"]
 LOG_CAP = 2_000_000
-LEAST_SECONDS = 2.0
+LEAST_SECONDS = 0.5
 PLAN_SLACK = 1.5
 
 
@@ -186,7 +187,7 @@ class Runner:
         """Wall seconds for a fold that starts now."""
         waves = math.ceil(open_folds / self.compute.slots)
         total_waves = math.ceil(self.campaign.folds.n_folds / self.compute.slots)
-        limits = [self.campaign.config.compute.fold_seconds]
+        limits = [self.campaign.config.compute.fold_timeout]
         left = self.clock.left()
         if left is not None:
             limits.append(left / waves)
@@ -264,6 +265,14 @@ class Runner:
         if 0 not in theirs:
             return
         metric = self.campaign.metric
+        rows = self.campaign.folds.splits[0][1]
+        stored = registry.value("SELECT oof FROM predictions WHERE experiment = ?", [best["id"]])
+        evidence = mix_gain(
+            run.parts[0].valid,
+            load_array(self.campaign.workspace.rounds / stored)[rows],
+            self.campaign.competition.y[rows],
+            metric,
+        )
         others = [scores for scores in map(self._whole, registry.pool()) if scores]
         run.rulings = check_gate(
             self.campaign.rules,
@@ -273,6 +282,7 @@ class Runner:
             direction=metric.direction,
             bounded=metric.bounded,
             noise=fold_noise([theirs[fold] for fold in sorted(theirs)], others),
+            evidence=evidence,
         )
         for ruling in run.rulings:
             if ruling.verdict == "block" and run.verdict is None:

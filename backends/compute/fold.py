@@ -20,9 +20,10 @@ from backends.compute.base import FoldJob, FoldOutcome, LogLine, Record, Report
 from experiments.child import END_BYTES
 from experiments.context import MAX_REPORTS
 from experiments.errors import DataError, PredictionError
-from experiments.logtext import LineReader, plain, shorten
+from experiments.logtext import LineReader, shorten
 from experiments.predictions import check_prediction
 from experiments.processes import describe_exit
+from experiments.text import clean
 
 DRAIN_SECONDS = 5.0
 
@@ -149,8 +150,8 @@ class RunningFold:
         if lost:
             extra["worker_lost"] = True
         end = self._end or {}
-        status, text = end.get("status"), plain(str(end.get("traceback", "")))[:END_BYTES]
-        error = shorten(plain(str(end.get("error", ""))).replace("\n", " "), 500)
+        status, text = end.get("status"), clean(str(end.get("traceback", "")))[:END_BYTES]
+        error = shorten(clean(str(end.get("error", ""))).replace("\n", " "), 500)
         if self.reason == "killed":
             return FoldOutcome(job.fold, "killed", seconds, error="killed on request", extra=extra)
         if status == "ok":
@@ -258,14 +259,14 @@ def _read_result(descriptor: int, job: FoldJob) -> tuple[np.ndarray, np.ndarray]
 def _safe(value: Any, depth: int = 5) -> Any:
     """A report as it may be kept: clean strings, bounded, finite numbers."""
     if isinstance(value, str):
-        return shorten(plain(value), 500)
+        return shorten(clean(value), 500)
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, int):
         return value if abs(value) < 2**63 else None
     if depth and isinstance(value, dict):
         items = list(value.items())[:100]
-        return {shorten(plain(key), 100): _safe(item, depth - 1) for key, item in items}
+        return {shorten(clean(key), 100): _safe(item, depth - 1) for key, item in items}
     if depth and isinstance(value, list):
         return [_safe(item, depth - 1) for item in value[:100]]
     return None

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments.errors import ComputeError
-from experiments.logtext import plain
 from experiments.processes import MARKER, describe_exit, end_tree
+from experiments.text import clean
 
 PREFIX = "slot-"
 START_SECONDS = 180.0
@@ -224,5 +224,5 @@ def _tail(output: IO[bytes], size: int = 600) -> str:
     with contextlib.suppress(OSError):
         end = output.seek(0, os.SEEK_END)
         output.seek(max(0, end - size))
-        return plain(output.read().decode("utf-8", "replace")).strip()
+        return clean(output.read().decode("utf-8", "replace")).strip()
     return ""

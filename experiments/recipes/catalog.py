@@ -133,8 +133,8 @@ def _literals(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict[str, A
 
 
 def _variant(change: dict[str, Any]) -> Variant:
-    lists = {name: tuple(change[name]) for name in ("needs", "tasks") if name in change}
-    return Variant(**(change | lists))
+    lists: dict[str, Any] = {name: tuple(change[name]) for name in ("needs", "tasks") if name in change}
+    return Variant(**{**change, **lists})
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -1,0 +1,97 @@
+"""What single values of config.json may be: durations, deadlines, counts, names and paths."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from autokaggle_tui.durations import PATTERN, format_duration, parse_duration
+from backends.models.registry import check_model
+from experiments.errors import AutokaggleError
+
+
+def one_line(error: AutokaggleError) -> str:
+    """Message and hint, as part of a longer message."""
+    return f"{error.message}; {error.hint}" if error.hint else error.message
+
+
+def _duration(value: Any) -> float:
+    try:
+        return parse_duration(value)
+    except AutokaggleError as error:
+        raise ValueError(one_line(error)) from error
+
+
+def _count_or_auto(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 1024):
+        return value
+    raise ValueError('must be a whole number from 1 to 1024, or "auto"')
+
+
+def _model_name(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            check_model(value)
+        except AutokaggleError as error:
+            raise ValueError(one_line(error)) from error
+    return value
+
+
+def _deadline(value: Any) -> Any:
+    """A date alone means the end of that day, as on Kaggle; a time without a zone is UTC."""
+    if value is None or isinstance(value, dt.datetime):
+        moment = value
+    elif isinstance(value, str):
+        try:
+            day = dt.date.fromisoformat(value.strip())
+            moment = dt.datetime.combine(day, dt.time(23, 59))
+        except ValueError:
+            try:
+                moment = dt.datetime.fromisoformat(value.strip())
+            except ValueError as error:
+                raise ValueError(_DEADLINE_CURE) from error
+    else:
+        raise ValueError(_DEADLINE_CURE)
+    if moment is None:
+        return None
+    try:
+        return moment.replace(tzinfo=moment.tzinfo or dt.UTC).astimezone(dt.UTC)
+    except OverflowError as error:
+        raise ValueError(_DEADLINE_CURE) from error
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+_DEADLINE_CURE = 'must be an ISO date or time, e.g. "2026-03-31" or "2026-03-31T23:59:00Z"'
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": PATTERN, "examples": ["30m", "1h30m", "300s"]},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        }
+    ),
+]
+CountOrAuto = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_count_or_auto),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}),
+]
+ModelName = Annotated[str, BeforeValidator(_model_name), Field(min_length=1)]
+Deadline = Annotated[
+    dt.datetime | None,
+    BeforeValidator(_deadline),
+    PlainSerializer(_iso, return_type=str | None, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "string", "examples": ["2026-03-31"]}, {"type": "null"}]}),
+]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+PathText = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]

@@ -1,0 +1,87 @@
+"""What several tests need: small workspaces whose hidden labels stay in the test's own folder."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.setup import demo_workspace
+from autokaggle_tui.workspace import Workspace
+from backends.models.base import Done, Request, TextDelta, ToolCall
+from backends.models.playbook.model import Playbook
+from experiments.registry import Row
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The demo competition: 427 training rows, a held-back test with hidden labels."""
+    monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "home"))
+    return Workspace(demo_workspace(tmp_path / "demo"))
+
+
+class Scripted:
+    """A model that answers some phases from a script and leaves the others to the playbook.
+
+    ``script`` maps (round, phase) to the text of the phase's file, or to a list of plain answers without a
+    file, used one by one.
+    """
+
+    name = "scripted"
+
+    def __init__(self, script: Mapping[tuple[int, str], str | list[str]]):
+        self.script = {key: list(value) if isinstance(value, list) else value for key, value in script.items()}
+
+    async def stream(self, request: Request):
+        task = request.task
+        said = self.script.get((task.round, task.phase))
+        if isinstance(said, list) and said:
+            yield TextDelta(said.pop(0))
+            yield Done("stop")
+        elif not isinstance(said, str):
+            async for chunk in Playbook().stream(request):
+                yield chunk
+        elif request.messages[-1].role == "tool":
+            word = said.split()[0].rstrip(":") if len(task.answers) > 1 else task.answers[0]
+            yield TextDelta(said.splitlines()[0] if len(task.answers) > 1 else word)
+            yield Done("stop")
+        else:
+            arguments = json.dumps({"path": f"rounds/{task.outputs[0]}", "content": said})
+            yield ToolCall("1", "write_file", arguments)
+            yield Done("tool_calls")
+
+
+def play(
+    workspace: Workspace,
+    rounds: int,
+    script: Mapping[tuple[int, str], str | list[str]] | None = None,
+    on_event: Callable[[Row], None] = lambda row: None,
+    time_limit: float | None = None,
+) -> tuple[int, list[Row]]:
+    """Run the engine in this process; returns its exit code and the events it told."""
+    events: list[Row] = []
+
+    def listen(row: Row) -> None:
+        events.append(row)
+        on_event(row)
+
+    async def run() -> int:
+        async with open_bench(workspace, listen) as bench:
+            model = Scripted(script or {})
+            bench.desk.open = lambda name: model
+            return await Session(bench, RunOptions(rounds=rounds, time_limit=time_limit)).run()
+
+    return asyncio.run(run()), events
+
+
+def kinds(events: list[Row], kind: str) -> list[dict]:
+    """The data of the events of one kind."""
+    return [row["data"] for row in events if row["kind"] == kind]
+
+
+def change_config(workspace: Workspace, **changes) -> None:
+    """Edit config.json as a person would."""
+    settings = json.loads(workspace.config.read_text())
+    workspace.config.write_text(json.dumps(settings | changes))
