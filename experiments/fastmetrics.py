@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from experiments.errors import MetricError
 from experiments.metrics import Metric
@@ -37,6 +38,7 @@ class Kind:
         reduce: (y, pred) -> what is summed over members, rows last: (r,) or (K, r) float32.
         cost: (y, mix) -> cost, mix as reduced.
         tie: (y, mix) -> a smooth cost that decides between equal ones, or None.
+        target: What ``cost`` is given as y, computed once; y itself when None.
         shift: The cost needs values from 0 up, and does not mind one constant added to all of them.
     """
 
@@ -45,6 +47,7 @@ class Kind:
     max_rows: int
     tie: Cost | None = None
     shift: bool = False
+    target: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
@@ -57,6 +60,8 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
         return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), limit, shift=True)
     if name == "log_loss" and labelled:
         return Kind(_true_class, _log_loss, MAX_ROWS)
+    if name == "spearman" and not labelled:
+        return Kind(_rows_last, _spearman, MAX_ROWS_SORTED, target=_centred_ranks)
     if name == "mae" and not labelled:
         return Kind(_rows_last, lambda y, mix: float(np.abs(mix - y).mean()), MAX_ROWS)
     if name == "accuracy" and labelled:
@@ -159,6 +164,18 @@ def _per_class(score: Cost, y: np.ndarray, mix: np.ndarray) -> float:
     if mix.ndim == 1:
         return score(y, mix)
     return float(np.mean([score(y == code, mix[code]) for code in np.unique(y)]))
+
+
+def _centred_ranks(y: np.ndarray) -> np.ndarray:
+    ranks = rankdata(y)
+    ranks -= ranks.mean()
+    return np.asarray(ranks / (np.sqrt((ranks**2).mean()) or 1.0), dtype=np.float64)
+
+
+def _spearman(ranks: np.ndarray, mix: np.ndarray) -> float:
+    """Ties in the mix are ranked as they come, which a mean of several models hardly notices."""
+    n = len(mix)
+    return -float(ranks[np.argsort(mix)] @ (np.arange(n) - (n - 1) / 2)) / n / float(np.sqrt((n**2 - 1) / 12))
 
 
 def _rows_last(_: np.ndarray, pred: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from experiments.fastmetrics import BALANCED, Kind, fast_kind, generic_kind, signed_cost
+from experiments.fastmetrics import BALANCED, Cost, Kind, fast_kind, generic_kind, signed_cost
 from experiments.folds import UNCOVERED, Folds
 from experiments.metrics import Metric
 
@@ -160,27 +160,28 @@ class _MixWalk:
     def __init__(self, values: np.ndarray, y: np.ndarray, kind: Kind) -> None:
         self.values = values
         self.y = y
+        self.target = y if kind.target is None else kind.target(y)
         self.kind = kind
         self.total = np.zeros_like(values[0])
         self.size = 0
         self.mix = np.empty_like(self.total)
 
     def costs(self, candidates: Sequence[int]) -> np.ndarray:
-        return np.array([self._cost(self.kind.cost, member) for member in candidates])
+        return np.array([self._cost(self.kind.cost, self.target, member) for member in candidates])
 
     def ties(self, candidates: Sequence[int]) -> np.ndarray:
         if self.kind.tie is None:
             return np.zeros(len(candidates))
-        return np.array([self._cost(self.kind.tie, member) for member in candidates])
+        return np.array([self._cost(self.kind.tie, self.y, member) for member in candidates])
 
     def take(self, member: int) -> None:
         self.total += self.values[member]
         self.size += 1
 
-    def _cost(self, cost: Callable[[np.ndarray, np.ndarray], float], member: int) -> float:
+    def _cost(self, cost: Cost, y: np.ndarray, member: int) -> float:
         np.add(self.total, self.values[member], out=self.mix)
         self.mix *= np.float32(1 / (self.size + 1))
-        found = cost(self.y, self.mix)
+        found = cost(y, self.mix)
         return found if np.isfinite(found) else np.inf
 
 

@@ -37,18 +37,17 @@ class RoundWatch:
     Attributes:
         model: The learner being grown, for the caller's convenience.
         step: Learning rate in force.
-        best_round: Number of rounds after which the held-out score was best (all of them without one).
+        best_round: Number of rounds after which the held-out loss was least (all of them without one).
         new_step: Set for one round when the step must grow because the rounds are too slow.
     """
 
-    def __init__(self, model: Any, pace: Pace, patience: int, larger_is_better: bool) -> None:
+    def __init__(self, model: Any, pace: Pace, patience: int) -> None:
         self.model = model
         self.step = pace.step
         self.best_round = 0
         self.new_step: float | None = None
         self._pace, self._patience = pace, patience
-        self._sign = 1.0 if larger_is_better else -1.0
-        self._best = -float("inf")
+        self._least = float("inf")
         self._rounds = 0
         self._start = self._warm = time.monotonic()
         self._held_out = False
@@ -62,16 +61,16 @@ class RoundWatch:
         tired = self._held_out and self._rounds - self.best_round >= self._patience
         return not tired and self._rounds < self._pace.rounds and now - self._start + each < self._pace.seconds
 
-    def saw(self, score: float | None) -> None:
-        """A round is over; ``score`` is that of the held-out rows, if there are any."""
+    def saw(self, loss: float | None) -> None:
+        """A round is over; ``loss`` is that of the held-out rows, if there are any."""
         self._rounds += 1
-        self._held_out = score is not None
+        self._held_out = loss is not None
         self.new_step = None
-        if score is None:
+        if loss is None:
             self.best_round = self._rounds
             return
-        if self._sign * score > self._best:
-            self._best, self.best_round = self._sign * score, self._rounds
+        if loss < self._least:
+            self._least, self.best_round = loss, self._rounds
         if self._rounds == 1:
             self._warm = time.monotonic()
         elif self._rounds in (4, 16):
@@ -85,8 +84,6 @@ class RoundWatch:
             self.step = self.new_step = wanted
 
 
-def metric_kind(ctx: Any) -> str:
-    """What a learner should watch: ``auc``, ``l1`` or ``loss`` (the task's own likelihood)."""
-    if ctx.metric in ("roc_auc", "gini"):
-        return "auc"
-    return "l1" if ctx.metric in ("mae", "medae", "mape", "smape") else "loss"
+def absolute_error(ctx: Any) -> bool:
+    """Whether the metric asks for the median rather than the mean."""
+    return ctx.metric in ("mae", "medae", "mape", "smape")

@@ -13,7 +13,7 @@ import catboost
 import numpy as np
 import pandas as pd
 
-from experiments.recipes._boosting import metric_kind
+from experiments.recipes._boosting import absolute_error
 from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
 from experiments.recipes._tables import word_table
 
@@ -111,10 +111,10 @@ def fit_predict(
 def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
     """Parameters of the learner; the loss follows the task and the metric."""
     if ctx.task_type == "regression":
-        loss = "MAE" if metric_kind(ctx) == "l1" else "RMSE"
+        loss = "MAE" if absolute_error(ctx) else "RMSE"
     else:
         loss = "MultiClass" if target.outputs > 1 else "Logloss"
-    settings = {
+    return {
         "loss_function": loss,
         "iterations": PARAMS["max_rounds"],
         "learning_rate": PARAMS["learning_rate"],
@@ -126,9 +126,6 @@ def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
         "logging_level": "Silent",
         "allow_writing_files": False,
     }
-    if metric_kind(ctx) == "auc":
-        settings["eval_metric"] = "AUC"
-    return settings
 
 
 def learner(target: Target, settings: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
-from experiments.recipes._boosting import Pace, RoundWatch, metric_kind
+from experiments.recipes._boosting import Pace, RoundWatch, absolute_error
 from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
 from experiments.recipes._tables import tree_table
 
@@ -129,12 +129,12 @@ def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
         "learning_rate": PARAMS["learning_rate"],
     }
     if ctx.task_type == "regression":
-        objective, metric = ("regression_l1", "l1") if metric_kind(ctx) == "l1" else ("regression", "l2")
+        objective, metric = ("regression_l1", "l1") if absolute_error(ctx) else ("regression", "l2")
     elif target.outputs > 1:
         objective, metric = "multiclass", "multi_logloss"
         settings["num_class"] = target.outputs
     else:
-        objective, metric = "binary", "auc" if metric_kind(ctx) == "auc" else "binary_logloss"
+        objective, metric = "binary", "binary_logloss"
     return {**settings, "objective": objective, "metric": metric}
 
 
@@ -145,7 +145,7 @@ def grow(
     booster = lightgbm.Booster({**settings, "learning_rate": pace.step}, rows)
     if held is not None:
         booster.add_valid(held, "held")
-    watch = RoundWatch(booster, pace, PARAMS["patience"], settings["metric"] == "auc")
+    watch = RoundWatch(booster, pace, PARAMS["patience"])
     while watch.goes_on():
         finished = booster.update()
         score = booster.eval_valid()[0][2] if held is not None else None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from experiments.recipes._boosting import Pace, RoundWatch, metric_kind
+from experiments.recipes._boosting import Pace, RoundWatch, absolute_error
 from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
 from experiments.recipes._tables import tree_table
 
@@ -121,7 +121,7 @@ def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
         "verbosity": 0,
     }
     if ctx.task_type == "regression":
-        absolute = metric_kind(ctx) == "l1"
+        absolute = absolute_error(ctx)
         objective, metric = ("reg:absoluteerror", "mae") if absolute else ("reg:squarederror", "rmse")
     elif target.outputs > 1:
         objective, metric = "multi:softprob", "mlogloss"
@@ -142,7 +142,7 @@ def grow(
     """Boost until the rounds, the patience (with ``held`` rows) or the time are used up."""
     cache = [rows] if held is None else [rows, held]
     booster = xgboost.Booster({**settings, "learning_rate": pace.step}, cache)
-    watch = RoundWatch(booster, pace, PARAMS["patience"], larger_is_better=False)
+    watch = RoundWatch(booster, pace, PARAMS["patience"])
     number = 0
     while watch.goes_on():
         booster.update(rows, number)
