@@ -15,8 +15,9 @@ from experiments.competition import Competition
 from experiments.errors import RuleError, WorkspaceError
 from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
-from experiments.registry import Registry, Row
+from experiments.registry import Registry
 from experiments.rules import Rules
+from experiments.schema import Row
 
 
 @dataclass

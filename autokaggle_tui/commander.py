@@ -10,7 +10,8 @@ from autokaggle_tui.control import Control
 from autokaggle_tui.loop.desk import ROLES
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from experiments.errors import ModelError
-from experiments.registry import Registry, Row
+from experiments.registry import Registry
+from experiments.schema import Row
 from experiments.text import clean
 
 OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill"})

@@ -35,7 +35,8 @@ from backends.platforms.local_platform import LocalPlatform
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError
 from experiments.foldcache import FoldCache
-from experiments.registry import Registry, Row
+from experiments.registry import Registry
+from experiments.schema import Row
 
 TICK_SECONDS = 0.2
 ELAPSED_EVERY = 25

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from autokaggle_tui.workspace import round_name
-from experiments.registry import Row
+from experiments.schema import Row
 
 MARKS = {"keep": "✓", "discard": "✗", "killed": "✗", "crash": "!", "timeout": "!", "invalid": "!"}
 

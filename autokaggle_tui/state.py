@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from typing import Any
 
 from autokaggle_tui.workspace import Workspace, round_name
 from experiments.errors import UsageError
-from experiments.schema import JSON_COLUMNS, open_viewer
-
-Row = dict[str, Any]
+from experiments.schema import Row, decode, open_viewer
 
 
 def _rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
-    found = []
-    for row in connection.execute(sql, parameters):
-        values = dict(zip(row.keys(), tuple(row), strict=True))
-        for name in JSON_COLUMNS & values.keys():
-            if isinstance(values[name], str):
-                values[name] = json.loads(values[name])
-        found.append(values)
-    return found
+    return [decode(row) for row in connection.execute(sql, parameters)]
 
 
 def _one(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:

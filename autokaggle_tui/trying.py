@@ -15,7 +15,7 @@ from autokaggle_tui.workspace import Workspace
 from experiments.code import normalised_code_sha
 from experiments.errors import UsageError
 from experiments.files import sha256_text, write_atomic
-from experiments.registry import Row
+from experiments.schema import Row
 from experiments.text import one_line
 
 

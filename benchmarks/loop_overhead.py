@@ -24,13 +24,20 @@ from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace, round_name
 from backends.models.base import Chunk, Done, Request, TextDelta, ToolCall, Usage
 from backends.models.playbook.model import Playbook
-from experiments.registry import Row
+from experiments.schema import Row
 
 CODE = """import numpy as np
 
 def fit_predict(train, valid, test, ctx):
     rng = np.random.default_rng({seed})
     return rng.random(len(valid)), rng.random(len(test))
+"""
+PLAN = """---
+kind: model
+family: noise{number}
+hypothesis: none
+params: {{seed: {number}}}
+---
 """
 LEARNINGS = "".join(
     f'## {name}\n\nOff for the measurement.\n\n```toml\nid = "{name}"\nenforce = "off"\n```\n\n'
@@ -55,7 +62,7 @@ class Scripted:
             return
         text = CODE.format(seed=task.round)
         if task.phase == "plan":
-            text = f"---\nkind: model\nfamily: noise{task.round}\nhypothesis: none\nparams: {{seed: {task.round}}}\n---\n"
+            text = PLAN.format(number=task.round)
         yield ToolCall("1", "write_file", json.dumps({"path": f"rounds/{task.outputs[0]}", "content": text}))
         yield Usage(0, 0, 0.0)
         yield Done("tool_calls")
@@ -80,7 +87,7 @@ async def measure(rounds: int, folder: Path) -> list[float]:
 
     async with open_bench(workspace, listen) as bench:
         await bench.runner.starting
-        bench.desk.open = lambda name: Scripted()
+        bench.desk.open = lambda _name: Scripted()
         try:
             await Session(bench, RunOptions(rounds=rounds)).run()
         except StopRun:

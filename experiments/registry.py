@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from experiments.schema import JSON_COLUMNS, open_facts
+from experiments.schema import Row, decode, open_facts
 
-Row = dict[str, Any]
 Clock = Callable[[], float]
 
 
@@ -142,14 +140,6 @@ class Registry:
     def done_phase(self, round: int, phase: str, attempt: int = 1) -> Row | None:
         """The row that says this phase is over, or None."""
         return self.row("SELECT * FROM phases WHERE round = ? AND phase = ? AND attempt = ?", [round, phase, attempt])
-
-
-def decode(row: Any) -> Row:
-    """A row as a dict, its JSON columns decoded."""
-    return {
-        key: json.loads(row[key]) if key in JSON_COLUMNS and isinstance(row[key], str) else row[key]
-        for key in row.keys()  # noqa: SIM118 - sqlite3.Row iterates over values
-    }
 
 
 def pairs(correlations: Mapping[str, float], experiment: str) -> list[Row]:

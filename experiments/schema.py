@@ -7,11 +7,14 @@ seconds (UTC); JSON columns are named in ``JSON_COLUMNS``.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from experiments.errors import RegistryError
+
+Row = dict[str, Any]
 
 JSON_COLUMNS: Final = frozenset({"data", "args", "params", "members", "figures", "message", "detail"})
 
@@ -264,3 +267,11 @@ def _version_error(path: Path, version: int) -> RegistryError:
         f"{path} has schema {version}, this program needs {len(MIGRATIONS)}.",
         hint="Start the engine once in this workspace: it migrates the registry.",
     )
+
+
+def decode(row: sqlite3.Row) -> Row:
+    """A row as a dict, its JSON columns decoded."""
+    return {
+        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
+        for key, value in zip(row.keys(), tuple(row), strict=True)
+    }

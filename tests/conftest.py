@@ -12,7 +12,7 @@ from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from backends.models.base import Done, Request, TextDelta, ToolCall
 from backends.models.playbook.model import Playbook
-from experiments.registry import Row
+from experiments.schema import Row
 
 
 @pytest.fixture

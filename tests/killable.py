@@ -1,6 +1,6 @@
 """Runs the engine on a workspace and kills it with SIGKILL after the Nth event, or never.
 
-    python killable.py WORKSPACE ROUNDS EVENT_KINDS N
+python killable.py WORKSPACE ROUNDS EVENT_KINDS N
 """
 
 import asyncio

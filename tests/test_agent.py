@@ -91,9 +91,7 @@ async def test_what_the_check_says_goes_back_to_the_model(tmp_path: Path):
 
 
 async def test_a_failed_tool_call_is_answered_with_its_error(tmp_path: Path):
-    _, records, _ = await perform(
-        tmp_path, Scripted(("read_file", {"path": "/etc/passwd"}), "DONE"), task(outputs=())
-    )
+    _, records, _ = await perform(tmp_path, Scripted(("read_file", {"path": "/etc/passwd"}), "DONE"), task(outputs=()))
     results = [record for record in records if isinstance(record, ToolResult)]
     assert results[0].failed and "outside" in results[0].text
 

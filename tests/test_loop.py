@@ -3,6 +3,7 @@
 import json
 import threading
 
+import numpy as np
 import pytest
 
 from autokaggle_tui.commands import Answer, ask
@@ -24,8 +25,8 @@ BROKEN = {
     "exit": HEAD + "    import os\n    os._exit(3)\n",
 }
 FLOOD = (
-    HEAD
-    + "    for _ in range(1000):\n        print('x' * 99_999)\n    return np.zeros(len(valid)) + 0.5, np.zeros(len(test))\n"
+    HEAD + "    for _ in range(1000):\n        print('x' * 99_999)\n"
+    "    return np.zeros(len(valid)) + 0.5, np.zeros(len(test))\n"
 )
 
 
@@ -76,7 +77,7 @@ def test_bad_experiments_get_their_status_and_the_loop_goes_on(workspace: Worksp
     assert found["R06"] == "keep"
     assert workspace.file(6, "run.log").stat().st_size < 10_000_000
     assert "boom" in workspace.file(1, "run.log").read_text()
-    assert {row["status"] for row in map(lambda n: load_round(workspace, str(n))["round"], range(1, 8))} == {"done"}
+    assert {load_round(workspace, str(n))["round"]["status"] for n in range(1, 8)} == {"done"}
     reasons = {data["experiment"]: data["reason"] for data in kinds(events, "experiment_done")}
     assert "NaN" in reasons["R02"] and "shape" in reasons["R03"]
 
@@ -226,7 +227,7 @@ def test_stop_ends_the_run_and_the_same_command_goes_on(workspace: Workspace):
     assert kinds(events, "run_ended")[0]["status"] == "stopped"
     code, events = play(workspace, 2)
     assert kinds(events, "run_started")[0]["continued"]
-    assert sorted(statuses(workspace))[-2:] == ["R01", "R02"] or set(statuses(workspace)) >= {"R01", "R02"}
+    assert {"R01", "R02"} <= statuses(workspace).keys()
 
 
 def test_commands_that_need_an_engine_say_so_when_there_is_none(workspace: Workspace):
@@ -248,21 +249,16 @@ def test_a_command_for_an_earlier_run_is_refused(workspace: Workspace):
 
 
 def test_imported_predictions_join_the_pool(workspace: Workspace):
-    import numpy as np
-
     folder = workspace.root / "mine"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    np.save(folder / "nn_oof.npy", rng.random(426))
-    np.save(folder / "nn_test.npy", rng.random(143))
-    np.save(folder / "short_oof.npy", rng.random(5))
-    np.save(folder / "short_test.npy", rng.random(143))
-    change_config(workspace, existing_oof_dir="mine")
-    with (workspace.root / "data" / "train.csv").open() as file:
-        rows = sum(1 for _ in file) - 1
+    data = workspace.root / "data"
+    rows, test_rows = (len((data / name).read_text().splitlines()) - 1 for name in ("train.csv", "test.csv"))
     np.save(folder / "nn_oof.npy", rng.random(rows))
-    with (workspace.root / "data" / "test.csv").open() as file:
-        np.save(folder / "nn_test.npy", rng.random(sum(1 for _ in file) - 1))
+    np.save(folder / "nn_test.npy", rng.random(test_rows))
+    np.save(folder / "short_oof.npy", rng.random(5))
+    np.save(folder / "short_test.npy", rng.random(test_rows))
+    change_config(workspace, existing_oof_dir="mine")
     _, events = play(workspace, 1)
     assert [data["experiment"] for data in kinds(events, "imported")] == ["nn"]
     assert any("short_oof.npy" in data["text"] for data in kinds(events, "warning"))

@@ -53,11 +53,8 @@ def check_invariants(folder: Path) -> None:
         for row in rows(folder, "SELECT round, data FROM events WHERE kind = 'phase_done'")
     )
     assert done and max(done.values()) == 1, "no finished phase ran again"
-    folds = Counter(
-        (data["experiment"], data["fold"])
-        for data in (json.loads(row["data"]) for row in rows(folder, "SELECT data FROM events WHERE kind = 'fold_done'"))
-        if data["status"] == "ok"
-    )
+    told = [json.loads(row["data"]) for row in rows(folder, "SELECT data FROM events WHERE kind = 'fold_done'")]
+    folds = Counter((data["experiment"], data["fold"]) for data in told if data["status"] == "ok")
     assert folds and max(folds.values()) == 1, "no finished fold ran again"
     assert not [path for path in folder.rglob(".tmp-*") if "cache" not in path.parts]
     assert rows(folder, "PRAGMA integrity_check")[0][0] == "ok"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.platforms.base import Platform
-
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import RunClock
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import decide, submit, submitted
+from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError
 from experiments.predictions import array_sha, save_array
-from experiments.registry import Row
+from experiments.schema import Row
 
 
 @dataclass

@@ -21,8 +21,8 @@ from experiments.files import sha256_text, write_atomic
 from experiments.plan import PlanHeader
 from experiments.pool import BlendError, PoolMember
 from experiments.predictions import load_array
-from experiments.registry import Row
 from experiments.rules import blend_limits, blocking, check_code
+from experiments.schema import Row
 
 FIX_ATTEMPTS = 2
 

@@ -22,7 +22,7 @@ from backends.models.tasks import CampaignView
 from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError
 from experiments.profile import profile
-from experiments.registry import Row
+from experiments.schema import Row
 
 BLOCKED_IN_A_ROW = 3
 LEAST_ROUND_SECONDS = 2.0

@@ -26,8 +26,8 @@ from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
 from experiments.predictions import join_oof, join_test, load_array
-from experiments.registry import Row
 from experiments.rules import Ruling, check_gate
+from experiments.schema import Row
 from experiments.significance import fold_noise
 
 RunStatus = Literal["complete", "killed", "crash", "timeout", "invalid"]

@@ -14,8 +14,9 @@ from autokaggle_tui.loop.runner import RunResult
 from experiments.correlation import correlate
 from experiments.errors import MetricError
 from experiments.predictions import array_sha, load_array, save_array
-from experiments.registry import Row, pairs
+from experiments.registry import pairs
 from experiments.rules import Ruling, check_champion
+from experiments.schema import Row
 from experiments.significance import Gain, fold_sizes, paired_gain
 
 

@@ -15,7 +15,7 @@ from backends.platforms.base import Platform, Receipt
 from experiments.errors import DataError, PlatformError
 from experiments.files import sha256_file, write_atomic
 from experiments.predictions import load_array
-from experiments.registry import Row
+from experiments.schema import Row
 from experiments.submission import submission_frame, validate_submission
 
 
