@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,9 @@ import typer
 from autokaggle_tui import __version__
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, UsageError
+
+# The time limit of a run counts from here: imports and reading the data are part of it.
+STARTED = time.monotonic()
 
 app = typer.Typer(
     name="autokaggle-tui",
@@ -96,7 +100,7 @@ def _run(
     from autokaggle_tui.engine import RunOptions, run_engine
     from autokaggle_tui.headless import listener
 
-    options = RunOptions(rounds, limit, models)
+    options = RunOptions(rounds, limit, models, started=STARTED)
     code = asyncio.run(run_engine(workspace, options, listener(log_format)))
     if code:
         raise typer.Exit(code)
@@ -142,7 +146,7 @@ def init(
     id_column: Annotated[str | None, typer.Option("--id", help="The column that names the rows.")] = None,
     metric: Annotated[str | None, typer.Option(help="e.g. roc_auc, rmse, accuracy; detected when not given.")] = None,
     group: Annotated[str | None, typer.Option(help="Column whose values never straddle folds.")] = None,
-    time: Annotated[str | None, typer.Option(help="Column that orders the rows in time.")] = None,
+    time_column: Annotated[str | None, typer.Option("--time", help="Column that orders the rows in time.")] = None,
     folds: Annotated[int, typer.Option(min=2, max=50, help="Cross-validation folds.")] = 5,
     name: Annotated[str | None, typer.Option(help="What to call the competition.")] = None,
     workspace: WorkspaceOption = None,
@@ -159,7 +163,7 @@ def init(
         id_column=id_column,
         metric=metric,
         group_column=group,
-        time_column=time,
+        time_column=time_column,
         folds=folds,
         name=name,
     )

@@ -48,11 +48,16 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How long a run may be and which models it overrides, for this run only."""
+    """How long a run may be and which models it overrides, for this run only.
+
+    Attributes:
+        started: ``time.monotonic()`` when the program began; None for when the workspace was opened.
+    """
 
     rounds: int | None = None
     time_limit: float | None = None
     models: Mapping[Role, str] = field(default_factory=dict)
+    started: float | None = None
 
 
 @dataclass
@@ -237,6 +242,7 @@ class Session:
             )
         clock = self.bench.clock
         clock.limit, clock.before = limit, before
+        clock.started = options.started if options.started is not None else clock.started
         if limit is not None:
             clock.reserve = max(FIRST_RESERVE, min(RESERVE_SHARE * limit, MOST_RESERVE))
         row = registry.row("SELECT * FROM runs WHERE id = ?", [self.run_id])

@@ -18,6 +18,7 @@ from experiments.files import TEMPORARY, sha256_file, sync_folder
 from experiments.spec import Spec
 
 if TYPE_CHECKING:
+    from autokaggle_tui.config import Config
     from autokaggle_tui.intake import Given, HeldOut
     from backends.platforms.local_store import LocalCompetition
     from experiments.competition import Competition
@@ -59,8 +60,10 @@ def init_local(
         WorkspaceError: The workspace holds a campaign or other data already.
         DataError: A file cannot be used.
         MetricError: The metric is unknown, or does not score this task.
+        ConfigError: What was given or detected is not what a config.json may hold.
     """
     from autokaggle_tui import intake
+    from autokaggle_tui.config import save_config
 
     workspace = workspace.resolve()
     check_unused(Workspace(workspace))
@@ -90,8 +93,9 @@ def init_local(
         _check_data_folder(workspace / "data", staged)
         hidden = _register(given, competition, held)
         try:
+            config = _config(workspace, replace(competition.spec, name=hidden.id))
             written = _publish(staged, workspace / "data")
-            _save_config(workspace, replace(competition.spec, name=hidden.id))
+            save_config(workspace, config)
         except BaseException:
             hidden.remove()
             raise
@@ -229,8 +233,8 @@ def _publish(staged: Path, data: Path) -> list[str]:
     return written
 
 
-def _save_config(workspace: Path, spec: Spec) -> None:
-    from autokaggle_tui.config import Config, save_config
+def _config(workspace: Path, spec: Spec) -> Config:
+    from autokaggle_tui.config import Config
 
     chosen = {
         "competition": spec.name,
@@ -248,7 +252,7 @@ def _save_config(workspace: Path, spec: Spec) -> None:
         "seed": spec.seed,
     }
     known = {key: value for key, value in chosen.items() if value is not None}
-    save_config(workspace, Config.model_validate(known, context={"workspace": workspace}))
+    return Config.parse(known, workspace)
 
 
 def _write_demo(path: Path) -> None:

@@ -24,7 +24,9 @@ from experiments.metrics import Metric
 from experiments.objectives import Problem, Walk, make_problem
 from experiments.pool import BlendError, Mean, PoolMember, Reader, usable
 from experiments.rules import TOLERANCE, BlendLimits
-from experiments.significance import Gain, fold_sizes, paired_gain
+from experiments.significance import Gain, fold_sizes, paired_gain, required_t
+
+__all__ = ["Blend", "BlendError", "Mean", "Method", "PoolMember", "fit_blend", "mix_gain"]
 
 Method = Literal["climb", "equal"]
 
@@ -128,7 +130,7 @@ def fit_blend(
             if evidence.significant(limits.min_t):
                 chosen, lifted = free, searches[0].broken_by(free, limits)
     if chosen is None:
-        raise _no_blend(names[best.member], len(names), evidence)
+        raise _no_blend(names[best.member], len(names), evidence, limits.min_t)
     searched, covered = searches[0].problem.rows, int(folds.covered.sum())
     if searched < covered:
         notes.append(f"Members and weights were searched on {searched} of {covered} rows.")
@@ -304,7 +306,7 @@ def _finish(
     if fit.method == "equal":
         said.append("The candidates are near-duplicates: a plain average, no fitted weights.")
     if fit.reader.mean == "rank":
-        said.append("A mean of ranks scored better than a mean of probabilities.")
+        said.append("A mean of ranks scored better than a mean of the predictions.")
     if evidence is not None:
         outcome = f"lifts {', '.join(lifted)}" if lifted else "lifts no rule"
         said.append(
@@ -334,8 +336,13 @@ def _finish(
     )
 
 
-def _no_blend(best: str, size: int, evidence: Gain | None) -> BlendError:
-    measured = "" if evidence is None else f" Without the rules it would be {evidence.mean:+.5g}, t = {evidence.t:.2f}."
+def _no_blend(best: str, size: int, evidence: Gain | None, min_t: float) -> BlendError:
+    measured = ""
+    if evidence is not None:
+        measured = (
+            f" Without the rules one would gain {evidence.mean:+.5g}, t = {evidence.t:.2f}; "
+            f"to lift them takes {required_t(min_t, evidence.n):.2f}."
+        )
     return BlendError(
         f"No blend of these {size} predictions within the rules is better than {best} alone.{measured}",
         hint="A model of another family, or better features, gives a blend more to work with.",

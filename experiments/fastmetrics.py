@@ -13,19 +13,19 @@ import numpy as np
 from scipy.stats import rankdata
 
 from experiments.errors import MetricError
-from experiments.metrics import Metric
+from experiments.metrics import Metric, is_positive
 
 # Rows that a search looks at; what it finds is always scored on all of them. Sorting costs more than adding.
 MAX_ROWS = 200_000
-MAX_ROWS_SORTED = 50_000
+MAX_ROWS_SORTED = 100_000
+MAX_ROWS_RANKED = 50_000
 MAX_ROWS_GENERIC = 20_000
 # Where scikit-learn cuts off a probability before taking its logarithm.
 SMALLEST = np.float32(np.finfo(np.float64).eps)
-# From this many rows on AUC is counted in buckets; on fewer, sorting is as fast and exact.
-BUCKETED_FROM = 10_000
-BUCKET_BITS = 16
 # AUC does not depend on how common the classes are: each may be sampled for itself, the rare one whole.
 BALANCED = frozenset({"roc_auc", "gini"})
+# More grades than this make a kappa's table larger than its worth.
+MAX_GRADES = 300
 
 Cost = Callable[[np.ndarray, np.ndarray], float]
 
@@ -56,12 +56,12 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
     labelled = y.dtype.kind in "iu"
     if name in _SORTED and labelled:
         score = _SORTED[name]
-        limit = MAX_ROWS_SORTED if name == "average_precision" else MAX_ROWS
+        limit = MAX_ROWS_RANKED if name == "average_precision" else MAX_ROWS_SORTED
         return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), limit, shift=True)
     if name == "log_loss" and labelled:
         return Kind(_true_class, _log_loss, MAX_ROWS)
     if name == "spearman" and not labelled:
-        return Kind(_rows_last, _spearman, MAX_ROWS_SORTED, target=_centred_ranks)
+        return Kind(_rows_last, _spearman, MAX_ROWS_RANKED, target=_centred_ranks)
     if name == "mae" and not labelled:
         return Kind(_rows_last, lambda y, mix: float(np.abs(mix - y).mean()), MAX_ROWS)
     if name == "accuracy" and labelled:
@@ -69,6 +69,8 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
     if name in _CONFUSED and labelled:
         figure, size = _CONFUSED[name], max(classes, 2)
         return Kind(_rows_last, lambda y, mix: -figure(_confusion(y, _labels(mix), size)), MAX_ROWS, _label_tie)
+    if name == "qwk" and not labelled and float(np.ptp(y)) < MAX_GRADES and (y == np.rint(y)).all():
+        return _graded(float(y.min()), int(np.ptp(y)) + 1)
     return None
 
 
@@ -117,25 +119,6 @@ def auc(y: np.ndarray, score: np.ndarray) -> float:
     return wins / (positives * negatives)
 
 
-def bucketed_auc(y: np.ndarray, score: np.ndarray) -> float:
-    """``auc`` with scores rounded to at most 65,536 values, about seven times as fast.
-
-    The buckets are equal steps of the float's bits, so their width is relative to the score (typically 1/4000).
-    """
-    bits = score.view(np.uint32)
-    low, high = int(bits.min()), int(bits.max())
-    step = max(0, (high - low).bit_length() - BUCKET_BITS)
-    cells = ((bits - np.uint32(low)) >> np.uint32(step)).astype(np.intp)
-    cells += cells
-    cells += y
-    counts = np.bincount(cells, minlength=2 * ((high - low >> step) + 1)).reshape(-1, 2).astype(np.float64)
-    negatives, positives = counts[:, 0], counts[:, 1]
-    pairs = float(negatives.sum() * positives.sum())
-    if not pairs:
-        return float("nan")
-    return float(((np.cumsum(negatives) - negatives / 2) @ positives) / pairs)
-
-
 def average_precision(y: np.ndarray, score: np.ndarray) -> float:
     """Mean precision at each positive, equal scores taken together; arguments as in ``auc``."""
     keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
@@ -149,15 +132,11 @@ def average_precision(y: np.ndarray, score: np.ndarray) -> float:
     return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / found[-1])
 
 
-def _auc(y: np.ndarray, score: np.ndarray) -> float:
-    return auc(y, score) if len(y) < BUCKETED_FROM else bucketed_auc(y, score)
-
-
 def _gini(y: np.ndarray, score: np.ndarray) -> float:
-    return 2 * _auc(y, score) - 1
+    return 2 * auc(y, score) - 1
 
 
-_SORTED: dict[str, Cost] = {"roc_auc": _auc, "gini": _gini, "average_precision": average_precision}
+_SORTED: dict[str, Cost] = {"roc_auc": auc, "gini": _gini, "average_precision": average_precision}
 
 
 def _per_class(score: Cost, y: np.ndarray, mix: np.ndarray) -> float:
@@ -200,7 +179,7 @@ def _label_tie(y: np.ndarray, mix: np.ndarray) -> float:
 
 def _right(y: np.ndarray, mix: np.ndarray) -> np.ndarray:
     if mix.ndim == 1:
-        return np.asarray((mix > 0.5) == (y == 1))
+        return np.asarray(is_positive(mix) == (y == 1))
     highest = mix.max(axis=0)
     # Several highest classes in a row: the first one is the label.
     if np.count_nonzero(mix == highest) > len(y):
@@ -211,7 +190,7 @@ def _right(y: np.ndarray, mix: np.ndarray) -> np.ndarray:
 def _labels(mix: np.ndarray) -> np.ndarray:
     """Predicted codes; the first of equal classes. A loop over classes is faster than argmax across them."""
     if mix.ndim == 1:
-        return (mix > 0.5).astype(np.int64)
+        return is_positive(mix).astype(np.int64)
     labels = np.zeros(mix.shape[1], dtype=np.int64)
     highest = mix[0].copy()
     for code in range(1, len(mix)):
@@ -225,6 +204,16 @@ def _confusion(y: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """(K, K) float64 counts, true classes in rows."""
     cells = np.bincount(y.astype(np.int64) * classes + labels, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.float64)
+
+
+def _graded(lowest: float, grades: int) -> Kind:
+    """Kappa of a regression that is rounded to the grades of the target."""
+
+    def cost(y: np.ndarray, mix: np.ndarray) -> float:
+        labels = np.clip(np.rint(mix - lowest), 0, grades - 1).astype(np.int64)
+        return -_qwk(_confusion(y - lowest, labels, grades))
+
+    return Kind(_rows_last, cost, MAX_ROWS, _label_tie)
 
 
 def _balanced_accuracy(table: np.ndarray) -> float:

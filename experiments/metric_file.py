@@ -12,14 +12,15 @@
         return float((abs(y_pred - y_true) <= 0.1 * abs(y_true)).mean())
 
 ``y_true`` is (n,): class codes 0..K-1 (int64) or numbers (float64). ``y_pred`` is float64 (n,) or, for K classes,
-(n, K); codes (n,) with PREDICTION "label", codes (n, K) with "top_k". The constants are literals: they are read
-without running the file, which runs only when something is scored, in the engine. The file stands alone: it
-cannot import its neighbours.
+(n, K); codes (n,) with PREDICTION "label", codes (n, K) with "top_k". Both are copies, for ``score`` to change as
+it likes. The constants are literals: they are read without running the file, which runs only when something is
+scored, in the engine. The file stands alone: it cannot import its neighbours.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from experiments.errors import MetricError
-from experiments.metrics import Metric, Prediction, canonical_name
+from experiments.metrics import Metric, Prediction, builtin_called, normal_name
 from experiments.spec import Direction, TaskType
 
 _HINT = "a metric.py holds NAME, DIRECTION, PREDICTION and score(y_true, y_pred)"
@@ -46,11 +47,22 @@ def declare_metric(path: Path) -> Metric:
     return _declared(path, _parse(path, _read(path)))
 
 
+def refuse_builtin_name(path: Path) -> None:
+    """Check that a metric.py whose metric is not asked for does not call it like a built-in one.
+
+    Raises:
+        MetricError: It does, or the file cannot be read or parsed.
+    """
+    name = _constants(path, _parse(path, _read(path)), ("NAME",)).get("NAME")
+    if isinstance(name, str):
+        _check_free(path, name)
+
+
 def load_metric(path: Path) -> Metric:
     """Run a metric.py and return its metric; whatever its ``score`` raises becomes a MetricError.
 
     Raises:
-        MetricError: As ``declare_metric``, or the file fails when run.
+        MetricError: As ``declare_metric``, the file fails when run, or ``score`` does not take two arguments.
     """
     source = _read(path)
     tree = _parse(path, source)
@@ -66,7 +78,19 @@ def load_metric(path: Path) -> Metric:
     function = module.__dict__.get("score")
     if not callable(function):
         raise MetricError(f"{path}: score is not a function", hint=_HINT)
+    _check_signature(path, function)
     return replace(metric, function=_guarded(path, function))
+
+
+def _check_signature(path: Path, function: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # Some functions written in C do not tell theirs.
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise MetricError(f"{path}: score{signature} cannot be called with two values: {error}", hint=_HINT) from None
 
 
 def _guarded(path: Path, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], float]:
@@ -102,13 +126,13 @@ def _parse(path: Path, source: str) -> ast.Module:
 
 
 def _declared(path: Path, tree: ast.Module) -> Metric:
-    constants = _constants(path, tree)
+    constants = _constants(path, tree, _CONSTANTS)
     if not any(isinstance(node, ast.FunctionDef) and node.name == "score" for node in tree.body):
         raise MetricError(f"{path}: there is no function score(y_true, y_pred)", hint=_HINT)
     name = constants.get("NAME")
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not normal_name(name):
         raise MetricError(f"{path}: NAME must be the metric's name, in quotes", hint=_HINT)
-    _refuse_builtin(path, name)
+    _check_free(path, name)
     prediction = _one_of(path, constants, "PREDICTION", get_args(Prediction))
     given = constants.get("TASKS", _TASKS.get(prediction, ("binary", "multiclass")))
     tasks = [given] if isinstance(given, str) else given
@@ -134,8 +158,8 @@ def _declared(path: Path, tree: ast.Module) -> Metric:
     )
 
 
-def _constants(path: Path, tree: ast.Module) -> dict[str, Any]:
-    """The upper-case constants of the file's top level."""
+def _constants(path: Path, tree: ast.Module, names: tuple[str, ...]) -> dict[str, Any]:
+    """What the file's top level assigns to these names."""
     found: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign):
@@ -145,7 +169,7 @@ def _constants(path: Path, tree: ast.Module) -> dict[str, Any]:
         else:
             continue
         for target in targets:
-            if isinstance(target, ast.Name) and target.id in _CONSTANTS:
+            if isinstance(target, ast.Name) and target.id in names:
                 try:
                     found[target.id] = ast.literal_eval(value)
                 except (ValueError, TypeError, RecursionError) as error:
@@ -163,12 +187,11 @@ def _one_of(path: Path, constants: dict[str, Any], key: str, allowed: tuple[Any,
     return value
 
 
-def _refuse_builtin(path: Path, name: str) -> None:
-    try:
-        taken = canonical_name(name)
-    except MetricError:
-        return
-    raise MetricError(f"{path}: NAME {name!r} is the built-in metric {taken}", hint="choose another name")
+def _check_free(path: Path, name: str) -> None:
+    if (taken := builtin_called(name)) is not None:
+        raise MetricError(
+            f"{path}: NAME {name!r} is the built-in metric {taken}", hint="choose another name, or remove the file"
+        )
 
 
 def _line(error: BaseException, path: Path) -> str:

@@ -1,28 +1,31 @@
-"""The computing behind ``experiments.metrics``: scikit-learn and SciPy where they have the metric."""
+"""The computing behind ``experiments.metrics``, to the definitions of scikit-learn where it has the metric.
+
+Plain NumPy, because scores are computed in threads: scikit-learn's functions warn of degenerate rows, and change the
+warning filters of the whole process while they check their input.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from sklearn import metrics as skm
+from scipy.stats import rankdata
 
 from experiments.errors import MetricError
-
-if TYPE_CHECKING:
-    from experiments.metrics import Metric
+from experiments.metrics import Metric, predicted_codes, top_codes
 
 Array = npt.NDArray[Any]
 
 _MAX_GRADES = 1000
-"""Whole-number labels that a kappa's confusion matrix may span."""
+"""Whole-number labels that a regression may be rounded to."""
 _TOLERANCE = 1e-5
 """How far outside [0, 1] a float32 probability may fall by rounding."""
+_SMALLEST = np.finfo(np.float64).eps
+"""Smaller probabilities of the true class count as this one for a logarithm, smaller targets for a percentage."""
 
 
 def evaluate(metric: Metric, y: npt.ArrayLike, pred: npt.ArrayLike, mask: npt.ArrayLike | None) -> float:
@@ -63,17 +66,12 @@ def as_submitted(metric: Metric, pred: npt.ArrayLike, y: npt.ArrayLike) -> Array
 def _as_read(metric: Metric, values: Array) -> Array:
     """The labels, classes, probabilities or values that a metric reads from a prediction."""
     if metric.prediction == "label":
-        return values.argmax(axis=1) if values.ndim == 2 else (values > 0.5).astype(np.int64)
+        return predicted_codes(values)
     if metric.prediction == "top_k":
-        return top_classes(_columns(metric.name, values), metric.k or 1)
+        return top_codes(_columns(metric.name, values), metric.k or 1)
     if metric.prediction == "probability":
         return _probabilities(metric.name, values)
     return values if metric.floor is None else np.maximum(values, metric.floor)
-
-
-def top_classes(pred: Array, k: int) -> npt.NDArray[np.int64]:
-    """(n, min(k, K)) codes of the most probable classes, most probable first, ties in code order."""
-    return np.argsort(-pred, axis=1, kind="stable")[:, :k].astype(np.int64)
 
 
 def _rounded(pred: Array, lowest: float, highest: float) -> npt.NDArray[np.int64]:
@@ -83,15 +81,12 @@ def _rounded(pred: Array, lowest: float, highest: float) -> npt.NDArray[np.int64
 
 def _compute(metric: Metric, truth: Array, values: Array) -> float:
     if metric.function is not None:
-        score = metric.function(truth, values)
+        # Copies: both may share memory with the targets and predictions that everything else is scored by.
+        score = metric.function(np.array(truth), np.array(values))
     else:
-        try:
-            # scikit-learn warns of degenerate rows; they are either well defined or refused below.
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                score = float(_function(metric)(truth, values))
-        except ValueError as error:
-            raise MetricError(f"{metric.name} cannot be computed: {error}") from error
+        # What overflows or divides by zero is refused below.
+        with np.errstate(all="ignore"):
+            score = float(_function(metric)(truth, values))
     if not np.isfinite(score):
         raise MetricError(
             f"{metric.name} is undefined on these {len(truth)} rows (it came out as {score})",
@@ -184,65 +179,162 @@ def _function(metric: Metric) -> Callable[[Array, Array], float]:
     return _FUNCTIONS[metric.name]
 
 
-def _per_class(score: Callable[[Array, Array], float], name: str, truth: Array, pred: Array) -> float:
+@dataclass(frozen=True)
+class _Counts:
+    """Rows of each class, each (K,) float64: predicted rightly, belonging to it, predicted as it."""
+
+    right: Array
+    true: Array
+    predicted: Array
+
+    @classmethod
+    def of(cls, truth: Array, labels: Array) -> _Counts:
+        """Count codes (n,)."""
+        size = 1 + max(1, truth.max(), labels.max())
+        return cls(*(np.bincount(of, minlength=size) * 1.0 for of in (truth[truth == labels], truth, labels)))
+
+
+def _per_class(truth: Array, pred: Array, *, score: Callable[[Array, Array], float], name: str) -> float:
     """A two-class metric; for K classes the mean of each class against the rest.
 
     Classes that do not occur in these rows are left out of the mean: a fold may lack a rare one.
     """
-    if pred.ndim == 1:
-        occurring = np.unique(truth)
-        if len(occurring) < 2:
-            raise MetricError(f"{name} is undefined: all {len(truth)} rows are of class {occurring[0]}")
-        return score(truth, pred)
     classes = np.unique(truth)
     if len(classes) < 2:
-        raise MetricError(f"{name} is undefined: all {len(truth)} rows are of class {classes[0]}")
+        of = "of class " if truth.dtype.kind == "i" else ""
+        raise MetricError(f"{name} is undefined: all {len(truth)} rows are {of}{classes[0]:g}")
+    if pred.ndim == 1:
+        return score(truth, pred)
     return float(np.mean([score((truth == c).astype(np.int64), pred[:, c]) for c in classes]))
 
 
-def _roc_auc(truth: Array, pred: Array) -> float:
-    return _per_class(skm.roc_auc_score, "roc_auc", truth, pred)
+def _auc(truth: Array, pred: Array) -> float:
+    """The share of pairs of both classes in the right order; a tie is half right (Mann and Whitney, 1947)."""
+    positives = int(np.count_nonzero(truth))
+    wins = rankdata(pred)[truth == 1].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * (len(truth) - positives)))
 
 
 def _gini(truth: Array, pred: Array) -> float:
-    return 2.0 * _per_class(skm.roc_auc_score, "gini", truth, pred) - 1.0
+    """Kaggle's normalised Gini: the targets gathered in order of the prediction, as a share of the best order.
+
+    Tied predictions get their mean rank, where Kaggle's script leaves them in order of the file. For targets 0 and 1
+    it is 2 AUC - 1.
+    """
+    centred = truth - truth.mean()
+    return float((centred @ rankdata(pred)) / (centred @ rankdata(truth)))
 
 
 def _average_precision(truth: Array, pred: Array) -> float:
-    return _per_class(skm.average_precision_score, "average_precision", truth, pred)
+    """Mean precision at each positive, tied predictions taken together."""
+    order = np.argsort(-pred, kind="stable")
+    last_of_ties = np.flatnonzero(np.diff(pred[order], append=np.nan))
+    found = np.cumsum(truth[order])[last_of_ties]
+    return float((np.diff(found, prepend=0) @ (found / (last_of_ties + 1))) / found[-1])
 
 
 def _log_loss(truth: Array, pred: Array) -> float:
-    n_classes = pred.shape[1] if pred.ndim == 2 else 2
-    return float(skm.log_loss(truth, pred, labels=np.arange(n_classes)))
+    own = pred[np.arange(len(truth)), truth] if pred.ndim == 2 else np.where(truth == 1, pred, 1.0 - pred)
+    return 0.0 - float(np.log(np.maximum(own, _SMALLEST)).mean())
 
 
 def _brier(truth: Array, pred: Array) -> float:
     if pred.ndim == 1:
-        return float(skm.brier_score_loss(truth, pred, pos_label=1))
-    # Brier's original form, in [0, 2]: what scikit-learn computes for more than two classes.
+        return float(((pred - truth) ** 2).mean())
+    # Brier's original form, in [0, 2], as usual for more than two classes.
     distance = pred.copy()
     distance[np.arange(len(truth)), truth] -= 1.0
     return float(np.einsum("ij,ij->", distance, distance) / len(truth))
 
 
+def _accuracy(truth: Array, labels: Array) -> float:
+    return float((truth == labels).mean())
+
+
+def _balanced_accuracy(truth: Array, labels: Array) -> float:
+    rows = _Counts.of(truth, labels)
+    occurs = rows.true > 0
+    return float((rows.right[occurs] / rows.true[occurs]).mean())
+
+
 def _f1(truth: Array, labels: Array) -> float:
     if truth.max() > 1 or labels.max() > 1:
         raise MetricError("f1 is for two classes", hint="use f1_macro, f1_micro or f1_weighted")
-    return float(skm.f1_score(truth, labels, pos_label=1, zero_division=0))
+    rows = _Counts.of(truth, labels)
+    either = rows.true[1] + rows.predicted[1]
+    return float(2.0 * rows.right[1] / either) if either else 0.0
 
 
-def _f1_average(truth: Array, labels: Array, *, average: str) -> float:
-    return float(skm.f1_score(truth, labels, average=average, zero_division=0))
+def _f1_macro(truth: Array, labels: Array) -> float:
+    rows = _Counts.of(truth, labels)
+    either = rows.true + rows.predicted
+    return float((2.0 * rows.right[either > 0] / either[either > 0]).mean())
+
+
+def _f1_weighted(truth: Array, labels: Array) -> float:
+    rows = _Counts.of(truth, labels)
+    occurs = rows.true > 0
+    each = 2.0 * rows.right[occurs] / (rows.true + rows.predicted)[occurs]
+    return float((each @ rows.true[occurs]) / len(truth))
+
+
+def _mcc(truth: Array, labels: Array) -> float:
+    """Gorodkin's (2004) form for any number of classes; 0 when the targets or the labels are of one class."""
+    rows, n = _Counts.of(truth, labels), len(truth)
+    together = rows.right.sum() * n - rows.true @ rows.predicted
+    spread = np.sqrt((n**2 - rows.true @ rows.true) * (n**2 - rows.predicted @ rows.predicted))
+    return float(together / spread) if spread else 0.0
+
+
+def _cohen_kappa(truth: Array, labels: Array) -> float:
+    rows, n = _Counts.of(truth, labels), len(truth)
+    by_chance = rows.true @ rows.predicted / n
+    if by_chance == n:
+        raise MetricError(f"cohen_kappa is undefined: all {n} rows are of class {truth[0]}, and predicted so")
+    return float((rows.right.sum() - by_chance) / (n - by_chance))
 
 
 def _qwk(truth: Array, labels: Array) -> float:
-    # The weights are distances between positions, so that grades nobody has must keep their place.
-    lowest, highest = min(truth.min(), labels.min()), max(truth.max(), labels.max())
-    if lowest == highest:
-        raise MetricError(f"qwk is undefined: all {len(truth)} rows are of grade {lowest}, and predicted so")
-    grades = np.arange(lowest, highest + 1)
-    return float(skm.cohen_kappa_score(truth, labels, labels=grades, weights="quadratic"))
+    """Cohen's (1968) kappa with squared distances; those expected by chance follow from means and variances."""
+    apart = ((truth - labels) ** 2).mean()
+    by_chance = truth.var() + labels.var() + (truth.mean() - labels.mean()) ** 2
+    if not by_chance:
+        raise MetricError(f"qwk is undefined: all {len(truth)} rows are of grade {truth[0]}, and predicted so")
+    return float(1.0 - apart / by_chance)
+
+
+def _mse(truth: Array, pred: Array) -> float:
+    return float(((pred - truth) ** 2).mean())
+
+
+def _rmse(truth: Array, pred: Array) -> float:
+    return float(np.sqrt(_mse(truth, pred)))
+
+
+def _rmsle(truth: Array, pred: Array) -> float:
+    if (lowest := truth.min()) < 0:
+        raise MetricError(f"rmsle needs targets from 0 up; the lowest is {lowest:g}", hint="use rmse or mae")
+    return _rmse(np.log1p(truth), np.log1p(pred))
+
+
+def _mae(truth: Array, pred: Array) -> float:
+    return float(np.abs(pred - truth).mean())
+
+
+def _medae(truth: Array, pred: Array) -> float:
+    return float(np.median(np.abs(pred - truth)))
+
+
+def _r2(truth: Array, pred: Array) -> float:
+    """As scikit-learn, a constant target gives 1 when it is predicted exactly and 0 otherwise."""
+    if len(truth) < 2:
+        return float("nan")
+    left = _mse(truth, pred)
+    return 1.0 - left / float(truth.var()) if truth.min() < truth.max() else float(left == 0)
+
+
+def _mape(truth: Array, pred: Array) -> float:
+    return float((np.abs(pred - truth) / np.maximum(np.abs(truth), _SMALLEST)).mean())
 
 
 def _smape(truth: Array, pred: Array) -> float:
@@ -253,10 +345,16 @@ def _smape(truth: Array, pred: Array) -> float:
 
 
 def _spearman(truth: Array, pred: Array) -> float:
-    for what, values in (("target", truth), ("prediction", pred)):
-        if values.min() == values.max():
-            raise MetricError(f"spearman is undefined: every {what} is {values[0]:g}")
-    return float(stats.spearmanr(truth, pred).statistic)
+    """Correlation of the ranks, ties sharing their mean rank.
+
+    0 for a constant prediction, which orders nothing: a search that meets one goes on.
+    """
+    if truth.min() == truth.max():
+        raise MetricError(f"spearman is undefined: every target is {truth[0]:g}")
+    if pred.min() == pred.max():
+        return 0.0
+    true, predicted = (rankdata(values) - (len(values) + 1) / 2 for values in (truth, pred))
+    return float((true @ predicted) / np.sqrt((true @ true) * (predicted @ predicted)))
 
 
 def _mean_discount(truth: Array, pred: Array, discounts: Array) -> float:
@@ -274,32 +372,34 @@ def _map_at(truth: Array, pred: Array, *, k: int) -> float:
 
 
 def _ndcg_at(truth: Array, pred: Array, *, k: int) -> float:
-    # Equal to sklearn.metrics.ndcg_score of one-hot targets, which loops over rows in Python.
+    # Equal to sklearn.metrics.ndcg_score of one-hot targets.
     ranks = np.arange(1, pred.shape[1] + 1)
     return _mean_discount(truth, pred, np.where(ranks <= k, 1.0 / np.log2(ranks + 1), 0.0))
 
 
 _FUNCTIONS: dict[str, Callable[[Array, Array], float]] = {
-    "roc_auc": _roc_auc,
-    "gini": _gini,
-    "average_precision": _average_precision,
+    "roc_auc": partial(_per_class, score=_auc, name="roc_auc"),
+    "gini": partial(_per_class, score=_gini, name="gini"),
+    "average_precision": partial(_per_class, score=_average_precision, name="average_precision"),
     "log_loss": _log_loss,
     "brier": _brier,
-    "accuracy": skm.accuracy_score,
-    "balanced_accuracy": skm.balanced_accuracy_score,
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
-    "f1_macro": partial(_f1_average, average="macro"),
-    "f1_micro": partial(_f1_average, average="micro"),
-    "f1_weighted": partial(_f1_average, average="weighted"),
-    "mcc": skm.matthews_corrcoef,
+    "f1_macro": _f1_macro,
+    # Every row has one label, so that each miss is a false positive and a false negative.
+    "f1_micro": _accuracy,
+    "f1_weighted": _f1_weighted,
+    "mcc": _mcc,
+    "cohen_kappa": _cohen_kappa,
     "qwk": _qwk,
-    "rmse": skm.root_mean_squared_error,
-    "rmsle": skm.root_mean_squared_log_error,
-    "mse": skm.mean_squared_error,
-    "mae": skm.mean_absolute_error,
-    "medae": skm.median_absolute_error,
-    "r2": skm.r2_score,
-    "mape": skm.mean_absolute_percentage_error,
+    "rmse": _rmse,
+    "rmsle": _rmsle,
+    "mse": _mse,
+    "mae": _mae,
+    "medae": _medae,
+    "r2": _r2,
+    "mape": _mape,
     "smape": _smape,
     "spearman": _spearman,
 }

@@ -1,6 +1,6 @@
 """Metrics by name: direction, the tasks each fits, and a score that the engine computes itself.
 
-Names and their facts are plain data; NumPy and scikit-learn are imported when something is scored
+Names and their facts are plain data; NumPy and SciPy are imported when something is scored
 (``experiments.metric_functions``), so that reading a config stays cheap.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ class Metric:
         direction: ``maximize`` or ``minimize``.
         tasks: Task types it fits.
         prediction: What it reads from a prediction: only the order (``ranking``), probabilities, the label
-            (probability above 0.5, or the most probable class), the value, or the ``k`` most probable classes.
+            (``predicted_codes``), the value, or the ``k`` most probable classes (``top_codes``).
         bounded: Scores lie in [0, 1], or in [-1, 1] where 0 is chance: differences are compared as they are,
             not as a share of the score.
         k: How many classes count, of a ``top_k`` metric.
@@ -62,9 +63,9 @@ class Metric:
 
         Raises:
             MetricError: The shapes differ, a prediction is missing, or the metric is undefined on these rows
-                (one class only for an AUC, a constant prediction for a rank correlation).
+                (one class only for an AUC, a constant target for a rank correlation, a negative one for RMSLE).
         """
-        from experiments.metric_functions import evaluate  # NumPy and scikit-learn: only when scoring
+        from experiments.metric_functions import evaluate  # NumPy and SciPy: only when scoring
 
         return evaluate(self, y, pred, mask)
 
@@ -100,20 +101,40 @@ class Metric:
         return as_submitted(self, pred, y)
 
 
+def is_positive(proba: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether each probability of class 1 stands for class 1; exactly one half does not.
+
+    So decides the most probable of both classes too, where the first of equals wins.
+    """
+    positive: npt.NDArray[np.bool_] = proba > 0.5
+    return positive
+
+
+def predicted_codes(pred: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(n,) codes of the predicted classes, from (n,) probabilities of class 1 or (n, K); of equals the first."""
+    codes: npt.NDArray[np.int64] = (is_positive(pred) if pred.ndim == 1 else pred.argmax(axis=1)).astype("int64")
+    return codes
+
+
+def top_codes(pred: npt.NDArray[Any], k: int) -> npt.NDArray[np.int64]:
+    """(n, min(k, K)) codes of the most probable classes, most probable first, equals in code order."""
+    codes: npt.NDArray[np.int64] = (-pred).argsort(axis=1, kind="stable")[:, :k].astype("int64")
+    return codes
+
+
 _BINARY = frozenset({"binary"})
 _CLASSES = frozenset({"binary", "multiclass"})
 _MULTICLASS = frozenset({"multiclass"})
 _REGRESSION = frozenset({"regression"})
 _ANY = _CLASSES | _REGRESSION
 
-# Aliases are normalised (see _normal): the spellings of Kaggle's evaluation pages and of scikit-learn.
+# The spellings of Kaggle's evaluation pages and of scikit-learn, as far as normal_name leaves them apart.
 _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (
         Metric("roc_auc", "maximize", _CLASSES, "ranking", bounded=True),
         (
             "auc_roc",
             "auc",
-            "rocauc",
             "roc_auc_score",
             "roc_auc_ovr",
             "auroc",
@@ -122,8 +143,14 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Metric("gini", "maximize", _BINARY, "ranking", bounded=True),
-        ("normalized_gini", "gini_normalized", "normalized_gini_coefficient", "normalized_gini_index"),
+        Metric("gini", "maximize", _BINARY | _REGRESSION, "ranking", bounded=True),
+        (
+            "normalized_gini",
+            "normalised_gini",
+            "gini_normalized",
+            "normalized_gini_coefficient",
+            "normalized_gini_index",
+        ),
     ),
     (
         Metric("average_precision", "maximize", _CLASSES, "ranking", bounded=True),
@@ -132,8 +159,8 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     (
         Metric("log_loss", "minimize", _CLASSES, "probability"),
         (
-            "logloss",
             "cross_entropy",
+            "binary_cross_entropy",
             "binary_log_loss",
             "multiclass_loss",
             "multi_class_log_loss",
@@ -155,27 +182,39 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     ),
     (
         Metric("f1", "maximize", _BINARY, "label", bounded=True),
-        ("f1_score", "f1_binary", "binary_f1"),
+        ("f1_score", "f1_binary", "binary_f1", "f_score"),
     ),
     (
         Metric("f1_macro", "maximize", _CLASSES, "label", bounded=True),
-        ("macro_f1", "f1_score_macro", "macro_f1_score", "macro_f_score"),
+        ("macro_f1", "f1_score_macro", "macro_f1_score", "macro_f_score", "f_score_macro"),
     ),
     (
         Metric("f1_micro", "maximize", _CLASSES, "label", bounded=True),
-        ("micro_f1", "f1_score_micro", "micro_f1_score"),
+        ("micro_f1", "f1_score_micro", "micro_f1_score", "micro_f_score", "f_score_micro"),
     ),
     (
         Metric("f1_weighted", "maximize", _CLASSES, "label", bounded=True),
-        ("weighted_f1", "f1_score_weighted", "weighted_f1_score"),
+        ("weighted_f1", "f1_score_weighted", "weighted_f1_score", "weighted_f_score", "f_score_weighted"),
     ),
     (
         Metric("mcc", "maximize", _CLASSES, "label", bounded=True),
         ("matthews_corrcoef", "matthews", "matthews_correlation", "matthews_correlation_coefficient"),
     ),
     (
+        Metric("cohen_kappa", "maximize", _CLASSES, "label", bounded=True),
+        ("cohen_kappa_score", "cohens_kappa", "unweighted_kappa"),
+    ),
+    (
         Metric("qwk", "maximize", _ANY, "label", bounded=True),
-        ("quadratic_weighted_kappa", "quadratic_kappa", "cohen_kappa_quadratic", "weighted_kappa", "kappa"),
+        (
+            "quadratic_weighted_kappa",
+            "quadratic_kappa",
+            "quadratic_kappa_score",
+            "quadratic_cohen_kappa",
+            "cohen_kappa_quadratic",
+            "weighted_kappa",
+            "kappa",
+        ),
     ),
     (
         Metric("rmse", "minimize", _REGRESSION, "value"),
@@ -191,7 +230,7 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
         Metric("medae", "minimize", _REGRESSION, "value"),
         ("median_absolute_error", "medianae", "median_ae"),
     ),
-    (Metric("r2", "maximize", _REGRESSION, "value"), ("r2_score", "r²", "r_squared", "r_2")),
+    (Metric("r2", "maximize", _REGRESSION, "value"), ("r2_score", "r_squared", "coefficient_of_determination")),
     (Metric("mape", "minimize", _REGRESSION, "value"), ("mean_absolute_percentage_error",)),
     (
         Metric("smape", "minimize", _REGRESSION, "value"),
@@ -199,7 +238,14 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     ),
     (
         Metric("spearman", "maximize", _REGRESSION, "ranking", bounded=True),
-        ("spearmanr", "spearman_correlation", "spearman_rank", "spearman_rank_correlation"),
+        (
+            "spearmanr",
+            "spearman_correlation",
+            "spearman_correlation_coefficient",
+            "spearman_rank",
+            "spearman_rank_correlation",
+            "spearman_rank_correlation_coefficient",
+        ),
     ),
     (
         Metric("map@k", "maximize", _MULTICLASS, "top_k", bounded=True),
@@ -211,12 +257,18 @@ _BUILTIN: tuple[tuple[Metric, tuple[str, ...]], ...] = (
     ),
 )
 _METRICS = {metric.name: metric for metric, _ in _BUILTIN}
-_SPELLINGS = {spelling: metric.name for metric, aliases in _BUILTIN for spelling in (metric.name, *aliases)} | {
-    "map": "map@k",
-    "ndcg": "ndcg@k",
-}
-_AT_K = re.compile(r"(?P<family>.+?)_?(?:@|_at_)_?(?P<k>[0-9]{1,6})|(?P<short>map|ndcg)_?(?P<number>[0-9]{1,6})")
+_AT_K = re.compile(r"(?P<family>.+?)(?:@|at)(?P<k>[0-9]{1,6})|(?P<short>map|ndcg)(?P<number>[0-9]{1,6})")
 _MAX_K = 1000
+
+
+def normal_name(name: str) -> str:
+    """A name without what spellings differ in: ``F-Score (Micro)`` -> ``fscoremicro``, ``R²`` -> ``r2``."""
+    return re.sub(r"[^\w@]|_", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+_SPELLINGS = {
+    normal_name(spelling): metric.name for metric, aliases in _BUILTIN for spelling in (metric.name, *aliases)
+} | {"map": "map@k", "ndcg": "ndcg@k"}
 
 
 def canonical_name(name: str) -> str:
@@ -225,18 +277,26 @@ def canonical_name(name: str) -> str:
     Raises:
         MetricError: No built-in metric is called so; the hint names the nearest.
     """
-    spelling = _normal(name)
-    # scikit-learn's scorers negate what is minimised; the metric is the same.
-    for candidate in (spelling, spelling.removeprefix("neg_")):
-        if (known := _resolve(candidate)) is not None:
-            return known
-    raise _unknown(name, spelling)
+    known, k = _built_in(name)
+    if known is None:
+        raise _unknown(name)
+    if not known.endswith("@k"):
+        return known
+    if k is None or not 1 <= k <= _MAX_K:
+        wrong = "needs a number in place of k" if k is None else f"needs a k between 1 and {_MAX_K}, not {k}"
+        raise MetricError(f"metric {known} {wrong}", hint=f'write for example "{known.replace("k", "3")}"')
+    return known.removesuffix("k") + str(k)
+
+
+def builtin_called(name: str) -> str | None:
+    """The built-in metric that a name stands for, ``map@k`` for any k or none; None when there is no such."""
+    return _built_in(name)[0]
 
 
 def get_metric(name: str, *, metric_file: Path | None = None) -> Metric:
     """The metric of this name: a built-in one, or the one that ``metric_file`` (metric.py) defines.
 
-    The file is run only when the name is its own.
+    The file is run only when the name is its own. It may not define a metric under the name of a built-in one.
 
     Raises:
         MetricError: The name is unknown, or the file cannot be used.
@@ -270,31 +330,17 @@ def default_metric(task_type: str, n_classes: int | None = None) -> str:
     return "roc_auc" if task_type == "binary" or n_classes == 2 else "accuracy"
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().lower())
-
-
-def _resolve(spelling: str) -> str | None:
-    """Canonical name of a normalised spelling, or None."""
-    if (known := _SPELLINGS.get(spelling)) is not None:
-        if known.endswith("@k"):
-            raise MetricError(
-                f"metric {known} needs a number in place of k",
-                hint=f'write for example "{known.replace("k", "3")}"',
-            )
-        return known
-    if (match := _AT_K.fullmatch(spelling)) is None:
-        return None
-    family = _SPELLINGS.get(match["family"] or match["short"], "")
-    if not family.endswith("@k"):
-        return None
-    k = int(match["k"] or match["number"])
-    if not 1 <= k <= _MAX_K:
-        raise MetricError(
-            f"metric {spelling}: k must lie between 1 and {_MAX_K}",
-            hint=f'write for example "{family.replace("k", "3")}"',
-        )
-    return family.removesuffix("k") + str(k)
+def _built_in(name: str) -> tuple[str | None, int | None]:
+    """Name in the table, and k where one is given; scikit-learn's scorers put ``neg_`` before what is minimised."""
+    spelling = normal_name(name)
+    for candidate in (spelling, spelling.removeprefix("neg")):
+        if (known := _SPELLINGS.get(candidate)) is not None:
+            return known, None
+        if (match := _AT_K.fullmatch(candidate)) is not None:
+            family = _SPELLINGS.get(match["family"] or match["short"], "")
+            if family.endswith("@k"):
+                return family, int(match["k"] or match["number"])
+    return None, None
 
 
 def _builtin(canonical: str) -> Metric:
@@ -305,24 +351,23 @@ def _builtin(canonical: str) -> Metric:
 
 
 def _find(name: str, metric_file: Path | None, *, load: bool) -> Metric:
-    try:
+    from experiments.metric_file import declare_metric, load_metric, refuse_builtin_name
+
+    own = metric_file if metric_file is not None and metric_file.exists() else None
+    if own is None or builtin_called(name) is not None:
+        if own is not None:
+            refuse_builtin_name(own)
         return _builtin(canonical_name(name))
-    except MetricError:
-        if metric_file is None or not metric_file.exists():
-            raise
-    from experiments.metric_file import declare_metric, load_metric
-
-    declared = declare_metric(metric_file)
-    if _normal(declared.name) != _normal(name):
-        raise _unknown(name, _normal(name), extra=declared.name)
-    return load_metric(metric_file) if load else declared
+    declared = declare_metric(own)
+    if normal_name(declared.name) != normal_name(name):
+        raise _unknown(name, extra=declared.name)
+    return load_metric(own) if load else declared
 
 
-def _unknown(name: str, spelling: str, *, extra: str | None = None) -> MetricError:
-    spellings = _SPELLINGS | ({_normal(extra): extra} if extra else {})
-    near = list(dict.fromkeys(spellings[s] for s in difflib.get_close_matches(spelling, spellings, n=5, cutoff=0.6)))[
-        :3
-    ]
+def _unknown(name: str, *, extra: str | None = None) -> MetricError:
+    spellings = _SPELLINGS | ({normal_name(extra): extra} if extra else {})
+    close = difflib.get_close_matches(normal_name(name), spellings, n=5, cutoff=0.6)
+    near = list(dict.fromkeys(spellings[spelling] for spelling in close))[:3]
     names = [*_METRICS, *([extra] if extra else [])]
     cure = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
     return MetricError(f"unknown metric {name!r}", hint=f"{cure} A metric.py in the workspace adds one.")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.columns import as_text, is_text
 from experiments.errors import DataError, PredictionError
-from experiments.metrics import Metric
+from experiments.metrics import Metric, predicted_codes, top_codes
 from experiments.target import Label, encode_labels
 
 if TYPE_CHECKING:
@@ -97,11 +97,10 @@ def submission_frame(competition: Competition, metric: Metric, pred: np.ndarray)
     else:
         labels = np.array([str(label) for label in classes], dtype=object)
         if form.kind == "top_k":
-            best = np.argsort(-_both(pred), axis=1, kind="stable")[:, : _top(metric, len(classes))]
+            best = top_codes(_both(pred), metric.k or DEFAULT_TOP)
             columns[form.columns[0]] = [" ".join(row) for row in labels[best]]
         else:
-            codes = (pred > 0.5).astype(int) if pred.ndim == 1 else pred.argmax(axis=1)
-            columns[form.columns[0]] = labels[codes]
+            columns[form.columns[0]] = labels[predicted_codes(pred)]
     return pd.DataFrame(columns)
 
 
@@ -210,10 +209,6 @@ def _class_probabilities(pred: np.ndarray, metric: Metric) -> np.ndarray:
 
 def _both(pred: np.ndarray) -> np.ndarray:
     return np.column_stack([1.0 - pred, pred]) if pred.ndim == 1 else pred
-
-
-def _top(metric: Metric, n_classes: int) -> int:
-    return min(metric.k or DEFAULT_TOP, n_classes)
 
 
 def _matched(keys: Sequence[object], labels: Sequence[object]) -> tuple[int, ...] | None:

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.datasets import load_diabetes
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments import fastmetrics, objectives
 from experiments.blending import Blend, BlendError, PoolMember, fit_blend, mix_gain
-from experiments.fastmetrics import auc, average_precision, bucketed_auc, fast_kind
+from experiments.fastmetrics import auc, average_precision, fast_kind
 from experiments.folds import Folds
 from experiments.metrics import Metric, get_metric, metrics_for
 from experiments.objectives import GramProblem, make_problem
@@ -34,9 +35,10 @@ def folds_of(n: int, k: int = 5, seed: int = 0) -> Folds:
     return Folds.from_assignment("kfold", random.permutation(np.arange(n) % k))
 
 
-def member(oof: np.ndarray, test: np.ndarray | None = None) -> PoolMember:
+def member(oof: np.ndarray) -> PoolMember:
+    """A prediction whose test rows happen to look like its last training rows."""
     oof = oof.astype(np.float32)
-    return PoolMember(oof, oof[:7] if test is None else test.astype(np.float32))
+    return PoolMember(oof, oof[-7:])
 
 
 def regression_pool(n: int, errors: dict[str, float], seed: int = 0) -> tuple[np.ndarray, dict[str, PoolMember]]:
@@ -50,11 +52,11 @@ def pool_for(metric: Metric, task: str, n: int, m: int, seed: int) -> tuple[np.n
     random = np.random.default_rng(seed)
     pool: dict[str, PoolMember] = {}
     if task == "regression":
-        y = random.integers(0, 6, n).astype(float)
+        y = random.integers(1, 7, n).astype(float)
     else:
         y = random.permutation(np.arange(n) % (2 if task == "binary" else 4)).astype(np.int32)
     for j in range(m):
-        noise = random.uniform(0.3, 3)
+        noise = random.uniform(1, 2)
         if task == "regression":
             oof = np.abs(y + noise * random.standard_normal(n))
         elif task == "binary":
@@ -87,9 +89,7 @@ def test_whatever_the_metric_a_blend_keeps_its_promises(task: str, name: str) ->
     assert_promises(blend, pool, y, folds, metric)
 
 
-def assert_promises(
-    blend: Blend, pool: dict[str, PoolMember], y: np.ndarray, folds: Folds, metric: Metric
-) -> None:
+def assert_promises(blend: Blend, pool: dict[str, PoolMember], y: np.ndarray, folds: Folds, metric: Metric) -> None:
     assert len(blend.members) == len(set(blend.members)) == len(blend.weights) >= 2
     assert sum(blend.weights) == pytest.approx(1)
     assert min(blend.weights) > 0
@@ -148,39 +148,38 @@ def test_a_blend_of_pure_noise_shows_no_gain_but_in_sample() -> None:
     """Random predictions of random labels: only the fitted rows believe in the weights."""
     metric = get_metric("roc_auc")
     honest, flattered = [], []
-    for seed in range(12):
+    for seed in range(8):
         random = np.random.default_rng(seed)
-        y = random.integers(0, 2, 1000).astype(np.int32)
-        pool = {f"N{j}": member(random.random(1000)) for j in range(20)}
-        blend = fit_blend(pool, y, folds_of(1000, seed=seed), metric, limits=FREE)
+        y = random.integers(0, 2, 600).astype(np.int32)
+        pool = {f"N{j}": member(random.random(600)) for j in range(12)}
+        blend = fit_blend(pool, y, folds_of(600, seed=seed), metric, limits=FREE)
         honest.append(blend.score - 0.5)
         flattered.append(blend.in_sample - 0.5)
         assert blend.optimism > 0
-    # One score has a standard error of 0.018; twelve of them of 0.005.
-    assert abs(np.mean(honest)) < 0.02
+    # One score has a standard error of 0.024; the mean of eight of 0.008.
+    assert abs(np.mean(honest)) < 0.03
     assert np.mean(flattered) > 0.03
 
 
 def test_real_models_blend_to_more_than_their_best(tmp_path: Path) -> None:
-    """Trees and a linear model on real data; predictions memory-mapped, as the registry keeps them."""
-    x, y = load_breast_cancer(return_X_y=True)
-    y = y.astype(np.int32)
+    """Neighbours and a linear model on real data; predictions memory-mapped, as the registry keeps them."""
+    x, y = load_diabetes(return_X_y=True)
     folds = folds_of(len(y))
-    splits = list(folds.splits)
     models = {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(C=0.1)),
-        "trees": ExtraTreesClassifier(60, random_state=0),
-        "stump": ExtraTreesClassifier(60, max_depth=1, random_state=0),
+        "linear": make_pipeline(StandardScaler(), Ridge(alpha=10)),
+        "neighbours": make_pipeline(StandardScaler(), KNeighborsRegressor(25)),
+        "stump": ExtraTreesRegressor(10, max_depth=1, random_state=0),
     }
     pool = {}
     for name, model in models.items():
-        oof = cross_val_predict(model, x, y, cv=splits, method="predict_proba")[:, 1].astype(np.float32)
+        oof = cross_val_predict(model, x, y, cv=list(folds.splits)).astype(np.float32)
         np.save(tmp_path / f"{name}.npy", oof)
         mapped = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
         pool[name] = PoolMember(mapped, mapped[:50])
-    metric = get_metric("log_loss")
-    blend = fit_blend(pool, y, folds, metric, limits=BlendLimits(lift=ALL))
-    assert set(blend.members) == {"linear", "trees"}
+    metric = get_metric("rmse")
+    blend = fit_blend(pool, y, folds, metric, limits=FREE)
+    assert set(blend.members) == {"linear", "neighbours"}
+    assert blend.best == "linear"
     assert metric.better(blend.score, blend.best_score)
     assert blend.gain.mean > 0
 
@@ -251,7 +250,7 @@ def test_members_named_in_a_plan_are_the_only_choice() -> None:
 
 def test_unusable_predictions_are_left_out_and_named() -> None:
     y, pool = regression_pool(500, {"a": 1.0, "b": 1.0, "holes": 1.0, "short": 1.0})
-    pool["holes"].oof[3] = np.nan
+    pool["holes"].oof[300] = np.nan
     pool["short"] = PoolMember(pool["short"].oof[:-1], pool["short"].test)
     folds, metric = folds_of(500), get_metric("rmse")
     blend = fit_blend(pool, y, folds, metric, limits=FREE)
@@ -323,21 +322,12 @@ def test_fast_ranking_metrics_equal_the_metric_with_ties(rows: list[tuple[int, b
     score = np.array([value / 12 for value, _ in rows], dtype=np.float32)
     y = np.array([label for _, label in rows], dtype=np.int32)
     if len(set(y)) < 2:
-        assert np.isnan(auc(y, score)) and np.isnan(bucketed_auc(y, score))
+        assert np.isnan(auc(y, score))
         return
     expected = get_metric("roc_auc").score(y, score)
     assert auc(y, score) == pytest.approx(expected, abs=1e-12)
-    assert bucketed_auc(y, score) == pytest.approx(expected, abs=1e-12)
     precision = get_metric("average_precision").score(y, score)
     assert average_precision(y, score) == pytest.approx(precision, abs=1e-9)
-
-
-def test_buckets_cost_an_auc_next_to_nothing() -> None:
-    random = np.random.default_rng(0)
-    for scale in (1.0, 6.0):
-        y = random.integers(0, 2, 50_000).astype(np.int32)
-        score = 1 / (1 + np.exp(-scale * (y - 0.5 + random.standard_normal(50_000)))).astype(np.float32)
-        assert bucketed_auc(y, score) == pytest.approx(auc(y, score), abs=2e-6)
 
 
 @pytest.mark.parametrize(("task", "name"), CASES)

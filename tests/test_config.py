@@ -142,6 +142,13 @@ def test_a_broken_metric_file_is_a_config_error(tmp_path: Path, content: str) ->
     assert "metric: " in said and "metric.py" in said
 
 
+def test_a_metric_file_under_a_built_in_name_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "metric.py").write_text(OWN_METRIC.replace("profit", "ROC-AUC"))
+    for asked in ("auc", "log_loss"):
+        said = refusal(tmp_path, MINIMAL | {"metric": asked})
+        assert "metric: " in said and "metric.py: NAME 'ROC-AUC' is the built-in metric roc_auc" in said
+
+
 # --- mistakes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,12 +50,12 @@ def test_far_from_zero_nothing_is_lost() -> None:
     assert correlate(a, {"b": b}, everything(len(a)))["b"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_only_covered_rows_count_and_the_pool_may_be_memory_mapped(tmp_path) -> None:
+def test_only_covered_rows_count_and_the_pool_may_be_memory_mapped(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     n = 2 * correlation.CHUNK + 17
     covered = random.random(n) < 0.7
     covered[: n // 3] = False
-    pool = {}
+    pool: dict[str, np.ndarray] = {}
     for name in ("R01", "R02"):
         values = random.random(n).astype(np.float32)
         values[~covered] = np.nan
@@ -76,7 +78,7 @@ def test_multiclass_is_the_mean_over_classes_that_vary() -> None:
 def test_a_constant_prediction_has_nothing_in_common_with_any() -> None:
     random = np.random.default_rng(3)
     constant = np.full(1000, 0.1, dtype=np.float32)
-    pool = {"varies": random.random(1000), "constant": constant}
+    pool: dict[str, np.ndarray] = {"varies": random.random(1000), "constant": constant}
     assert correlate(constant, pool, everything(1000)) == {"varies": 0.0, "constant": 0.0}
     assert spearman(constant, pool, everything(1000)) == {"varies": 0.0, "constant": 0.0}
 

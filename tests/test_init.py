@@ -19,7 +19,7 @@ from autokaggle_tui.setup import demo_workspace, init_local
 from backends.platforms.local_platform import LocalPlatform
 from backends.platforms.local_store import LocalCompetition
 from experiments.competition import Competition, load_competition
-from experiments.errors import AutokaggleError, DataError, MetricError, WorkspaceError
+from experiments.errors import AutokaggleError, ConfigError, DataError, MetricError, WorkspaceError
 from experiments.files import sha256_file
 from experiments.holdout import hold_out
 from experiments.metrics import get_metric
@@ -226,6 +226,16 @@ def test_wrong_input_is_told_and_leaves_nothing_behind(
     assert message in caught.value.message
     assert not (tmp_path / "w").exists() or snapshot(tmp_path / "w") == {}
     assert not home.exists() or snapshot(home) == {}
+
+
+def test_what_config_json_may_not_hold_is_told_as_such_and_leaves_nothing_behind(
+    source: Path, tmp_path: Path, home: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"config\.json: cv_folds: must be 50 or less, not 51"):
+        init_local(tmp_path / "w", source / "train.csv", source / "test.csv", target="left", folds=51, metric="auc")
+    assert snapshot(tmp_path / "w") == {}
+    assert not list((tmp_path / "w").iterdir())
+    assert snapshot(home) == {}
 
 
 def test_a_test_with_the_target_is_refused(source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,7 +30,7 @@ def test_the_variance_is_the_corrected_one() -> None:
 
 
 @given(SCORES, st.randoms())
-def test_positive_is_better_in_both_directions(new: list[float], random) -> None:
+def test_positive_is_better_in_both_directions(new: list[float], random: Random) -> None:
     old = [random.random() for _ in new]
     up = paired_gain(new, old, "maximize", **SIZES)
     down = paired_gain(new, old, "minimize", **SIZES)

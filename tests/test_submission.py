@@ -107,6 +107,31 @@ def test_values_stay_in_the_metrics_range(tmp_path: Path) -> None:
     assert written(made, "qwk", [-1, 2.6, 30]) == "id,y\n007,1\n8,3\n9,8\n"
 
 
+def test_labels_of_one_half_are_those_that_the_score_reads(tmp_path: Path) -> None:
+    made = competition(tmp_path, ["no", "yes"], "accuracy")
+    pred = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.5], dtype=np.float32)
+    metric = get_metric("accuracy")
+    frame = submission_frame(made, metric, pred)
+    assert frame["y"].tolist() == ["no", "yes", "no"]
+    codes = metric.as_submitted(pred, made.y)
+    assert codes.tolist() == [0, 1, 0]
+    handed_in = decode_submission(frame, pd.Series(IDS), made.submission, made.classes)
+    assert metric.score(codes, pred) == metric.score(codes, handed_in) == 1.0
+
+
+def test_a_metric_of_ones_own_says_its_floor_and_how_many_classes_it_reads(tmp_path: Path) -> None:
+    head = "NAME = 'own'\nDIRECTION = 'maximize'\ndef score(t, p): return 0\n"
+    (tmp_path / "metric.py").write_text(head + "PREDICTION = 'value'\nFLOOR = 0.5\n")
+    floored = get_metric("own", metric_file=tmp_path / "metric.py")
+    made = competition(tmp_path, ["1.5", "2"], "rmse")
+    assert submission_frame(made, floored, np.array([-1.0, 0.75, 3.0]))["y"].tolist() == [0.5, 0.75, 3.0]
+    (tmp_path / "metric.py").write_text(head + "PREDICTION = 'top_k'\nK = 1\n")
+    top = get_metric("own", metric_file=tmp_path / "metric.py")
+    made = competition(tmp_path, ["A", "B", "C"], "map@3")
+    proba = np.array([[0.1, 0.2, 0.7], [0.6, 0.1, 0.3], [0.3, 0.4, 0.3]])
+    assert submission_frame(made, top, proba)["y"].tolist() == ["C", "A", "B"]
+
+
 def test_a_ranking_may_leave_the_unit_interval_a_probability_may_not(tmp_path: Path) -> None:
     made = competition(tmp_path, ["0", "1"], "roc_auc")
     frame = submission_frame(made, get_metric("roc_auc"), np.array([-4.0, 0.0, 4.0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.agent import Agent, Answered, Said, ToolResult, Unfit
@@ -45,6 +45,20 @@ class PhaseResult:
     def text(self) -> str:
         """The text of the phase's last file."""
         return list(self.files.values())[-1] if self.files else ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came of asking an agent.
+
+    Attributes:
+        said: The messages that joined its conversation.
+        call: The row of the calls table.
+    """
+
+    answer: Answered
+    said: tuple[Message, ...]
+    call: Mapping[str, Any]
 
 
 @dataclass
@@ -100,23 +114,25 @@ class Desk:
         model = self.model_name(task.role)
         registry.event("phase_started", round=round, phase=phase, role=task.role, model=model, attempt=attempt)
         started = time.monotonic()
-        answer = await self._ask(task)
-        if not answer.word:
-            registry.event("fallback", round=round, phase=phase, role=task.role, model=model)
-            registry.insert(
-                "verdicts",
-                round=round,
-                phase=phase,
-                author="engine",
-                verdict="fallback",
-                reason=f"{model} gave no answer that fits; the playbook did this phase",
-                at=registry.clock(),
-            )
+        asked = await self._ask(task)
+        if not asked.answer.word:
+            with registry.transaction():
+                self._remember(task, asked)
+                registry.event("fallback", round=round, phase=phase, role=task.role, model=model)
+                registry.insert(
+                    "verdicts",
+                    round=round,
+                    phase=phase,
+                    author="engine",
+                    verdict="fallback",
+                    reason=f"{model} gave no answer that fits; the playbook did this phase",
+                    at=registry.clock(),
+                )
             model = Playbook.name
-            answer = await self._ask(task, Playbook())
-        if not answer.word:
+            asked = await self._ask(task, Playbook())
+        if not asked.answer.word:
             raise ModelError(f"{round_name(round)} {phase}: not even the playbook's answer fits.")
-        return self._publish(task, attempt, answer, model, time.monotonic() - started)
+        return self._publish(task, attempt, asked.answer, model, time.monotonic() - started, asked=asked)
 
     def replace_plan(self, round: int, view: CampaignView, text: str, reason: str) -> PhaseResult:
         """Put a playbook plan in the place of one that stays blocked."""
@@ -139,15 +155,13 @@ class Desk:
             task = Task(
                 "handover", role, round, (), (), ("DONE",), view, {"notes": "Leave a brief for your successor."}
             )
-            answer = await self._ask(task)
+            asked = await self._ask(task)
+            said = f"You take over. Your predecessor leaves this brief: {one_line(asked.answer.line, 4000)}"
+            agent.messages = [Message("user", said), Message("assistant", "DONE")]
             agent.generation += 1
-            agent.messages = []
-            brief = Message("user", f"You take over. Your predecessor leaves this brief: {one_line(answer.line, 4000)}")
-            reply = Message("assistant", "DONE")
-            for message in (brief, reply):
-                agent.messages.append(message)
-                self._remember(task, message)
-            self.campaign.registry.event("respawned", round=round, role=role, generation=agent.generation)
+            with self.campaign.registry.transaction():
+                self._remember(task, replace(asked, said=tuple(agent.messages)))
+                self.campaign.registry.event("respawned", round=round, role=role, generation=agent.generation)
 
     def _task(self, round: int, phase: Phase, view: CampaignView, facts: Mapping[str, Any]) -> Task:
         spec = PHASES[phase]
@@ -198,13 +212,23 @@ class Desk:
         return files
 
     def _publish(
-        self, task: Task, attempt: int, answer: Answered, model: str, seconds: float, *, write: bool = True
+        self,
+        task: Task,
+        attempt: int,
+        answer: Answered,
+        model: str,
+        seconds: float,
+        *,
+        asked: Asked | None = None,
+        write: bool = True,
     ) -> PhaseResult:
         registry = self.campaign.registry
         files = {name: answer.files[name] for name in task.outputs}
         for name, text in files.items() if write else ():
             write_atomic(self.campaign.workspace.rounds / name, text.encode())
         with registry.transaction():
+            if asked is not None:
+                self._remember(task, asked)
             registry.upsert(
                 "phases",
                 round=task.round,
@@ -241,8 +265,8 @@ class Desk:
                 )
         return PhaseResult(answer.word, answer.line, files, fresh=True)
 
-    async def _ask(self, task: Task, model: Model | None = None) -> Answered:
-        """Run the agent of the task's role, telling live.db and the registry what happens."""
+    async def _ask(self, task: Task, model: Model | None = None) -> Asked:
+        """Run the agent of the task's role, telling live.db what happens."""
         campaign = self.campaign
         agent = self.agents[task.role]
         agent.model = model or self.open(self.model_name(task.role))
@@ -277,27 +301,22 @@ class Desk:
             campaign.registry.event("warning", round=task.round, text=f"{task.role}: {error}")
             del agent.messages[kept:]
             said = []
-        registry = campaign.registry
-        with registry.transaction():
-            for message in said:
-                self._remember(task, message)
-            registry.insert(
-                "calls",
-                run=registry.run,
-                round=task.round,
-                phase=task.phase,
-                role=task.role,
-                model=agent.model.name,
-                input_tokens=used[0],
-                output_tokens=used[1],
-                cost=cost,
-                estimated=int(estimated),
-                seconds=time.monotonic() - started,
-                outcome=outcome,
-                at=registry.clock(),
-            )
         campaign.live.flush()
-        return answer
+        call = {
+            "run": campaign.registry.run,
+            "round": task.round,
+            "phase": task.phase,
+            "role": task.role,
+            "model": agent.model.name,
+            "input_tokens": used[0],
+            "output_tokens": used[1],
+            "cost": cost,
+            "estimated": int(estimated),
+            "seconds": time.monotonic() - started,
+            "outcome": outcome,
+            "at": campaign.registry.clock(),
+        }
+        return Asked(answer, tuple(said), call)
 
     def _stream(self, task: Task, record: TextDelta | Reasoning | ToolCall | ToolResult) -> None:
         live = self.campaign.live
@@ -310,15 +329,19 @@ class Desk:
         else:
             live.say(task.role, "result", one_line(record.text), round=task.round)
 
-    def _remember(self, task: Task, message: Message) -> None:
-        self.campaign.registry.insert(
-            "conversations",
-            role=task.role,
-            generation=self.agents[task.role].generation,
-            round=task.round,
-            message=message.to_json(),
-            at=self.campaign.registry.clock(),
-        )
+    def _remember(self, task: Task, asked: Asked) -> None:
+        """Keep a conversation and what it cost; part of the transaction that its outcome is in."""
+        registry = self.campaign.registry
+        for message in asked.said:
+            registry.insert(
+                "conversations",
+                role=task.role,
+                generation=self.agents[task.role].generation,
+                round=task.round,
+                message=message.to_json(),
+                at=registry.clock(),
+            )
+        registry.insert("calls", **asked.call)
 
     def _generation(self, role: Role) -> int:
         return int(

@@ -6,6 +6,7 @@ Better by Default: Strong Pre-Tuned MLPs (2024). One thread of a CPU is enough f
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import Any
@@ -22,7 +23,7 @@ class Net:
         outputs: Logits, or 1 for regression.
         classify: Softmax and cross-entropy, else squared error.
         settings: ``layers``, ``waves`` (per number), ``wave_scale``, ``dropout``, ``decay``, ``smoothing``,
-            ``learning_rate``, ``batch``.
+            ``batch``, ``absolute`` (absolute instead of squared error).
     """
 
     def __init__(
@@ -46,6 +47,12 @@ class Net:
 
     def _normal(self, shape: tuple[int, int], scale: float) -> np.ndarray:
         return (scale * self.rng.standard_normal(shape)).astype(np.float32)
+
+    def copy(self) -> Net:
+        """The same weights, to predict with."""
+        twin = copy.copy(self)
+        twin.weights = {name: weights.copy() for name, weights in self.weights.items()}
+        return twin
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """(n, k) probabilities, or (n, 1) values."""
@@ -92,6 +99,8 @@ class Net:
             delta -= self.settings["smoothing"] / raw.shape[1]
         else:
             delta = raw - y[:, None]
+            if self.settings["absolute"]:
+                delta /= np.sqrt(delta * delta + np.float32(0.01))
         delta /= np.float32(len(x))
         gradients: dict[str, np.ndarray] = {}
         first = len(trace) - self.depth
