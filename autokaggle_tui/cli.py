@@ -12,7 +12,7 @@ import typer
 
 from autokaggle_tui import __version__
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import AutokaggleError, UsageError
+from experiments.errors import AutokaggleError, ModelError, UsageError
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", "-w", help="The campaign's folder.", show_default=".")
+    Path | None, typer.Option("--workspace", "-w", help="The campaign's folder.", show_default="this folder")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds to play, then end.")]
@@ -114,7 +114,10 @@ def _models(given: list[str]) -> dict[Any, str]:
         role, sign, name = item.partition("=")
         if not sign or role not in ("researcher", "builder", "reviewer"):
             raise UsageError(f"--model {item!r} is not ROLE=MODEL.", hint="Roles: researcher, builder, reviewer.")
-        check_model(name)
+        try:
+            check_model(name)
+        except ModelError as error:
+            raise UsageError(f"--model {item}: {error.message}.", hint=error.hint) from None
         chosen[role] = name
     return chosen
 
@@ -122,7 +125,9 @@ def _models(given: list[str]) -> dict[Any, str]:
 @app.command()
 def demo(
     ctx: typer.Context,
-    workspace: WorkspaceOption = None,
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-w", help="The demo's folder.", show_default="./demo")
+    ] = None,
     no_ui: HeadlessOption = False,
     rounds: RoundsOption = 3,
     time_limit: TimeOption = None,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import secrets
+import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign, open_campaign
@@ -33,7 +36,7 @@ from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
 from experiments.competition import load_competition
-from experiments.errors import AutokaggleError
+from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
 from experiments.foldcache import FoldCache
 from experiments.registry import Registry
 from experiments.schema import Row
@@ -82,9 +85,15 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         AutokaggleError: The workspace is busy, or its settings or data cannot be used.
     """
     config = load_config(workspace.root)
+    if config.existing_oof_dir is not None and not config.path(workspace.root, config.existing_oof_dir).is_dir():
+        raise ConfigError(
+            f"{workspace.config}: existing_oof_dir: {config.existing_oof_dir} is no folder.",
+            hint="Name the folder with NAME_oof.npy and NAME_test.npy, or leave the field out.",
+        )
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(workspace.locked())
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="autokaggle-")))
+        scratch = scratch_folder(workspace)
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         slots, threads = config.compute.resolve()
         compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
         stack.push_async_callback(compute.close)
@@ -110,6 +119,16 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
         yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter)
+
+
+def scratch_folder(workspace: Workspace) -> Path:
+    """Where this workspace's slots work: outside it, private, and the same again after a crash, so it gets swept."""
+    name = hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"autokaggle-{os.getuid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise WorkspaceError(f"{folder} belongs to somebody else.", hint="Set TMPDIR to a folder of your own.")
+    return folder
 
 
 def open_platform(config: Config, campaign: Campaign) -> Platform:
@@ -179,12 +198,14 @@ class Session:
         config, root = bench.campaign.config, bench.campaign.workspace.root
         if config.existing_oof_dir is not None:
             await import_predictions(bench.campaign, config.path(root, config.existing_oof_dir))
+        self._tell_platform()
         playing = asyncio.create_task(self._orchestrator(run).play())
         ticking = asyncio.create_task(self._tick())
         with self._signals(playing):
             try:
                 reason = await playing
-                return self._end("finished", reason, 0)
+                found = self.registry.value("SELECT count(*) FROM predictions")
+                return self._end("finished", reason, 0 if found else 1)
             except StopRun:
                 reason = "interrupted" if self.interrupts else "stopped by command"
                 return self._end("stopped", reason, INTERRUPTED if self.interrupts else 0)
@@ -195,6 +216,14 @@ class Session:
                 raise
             finally:
                 ticking.cancel()
+
+    def _tell_platform(self) -> None:
+        """Say at the start when nothing can be submitted."""
+        config = self.bench.campaign.config
+        if config.deadline is not None and datetime.now(UTC) > config.deadline:
+            self.registry.event("note", text=f"the deadline ({config.deadline:%Y-%m-%d %H:%M} UTC) has passed.")
+        if config.max_submissions_per_day == 0:
+            self.registry.event("note", text="max_submissions_per_day is 0: nothing will be submitted.")
 
     def _begin(self) -> Row:
         """Continue the last run when it did not end and asks for the same; else begin a new one."""
@@ -294,7 +323,15 @@ class Session:
                 "WHERE state IN ('queued', 'accepted') AND run = ?",
                 [registry.clock(), self.run_id],
             )
-            registry.event("run_ended", status=status, reason=reason, elapsed=round(self.bench.clock.elapsed(), 1))
+            champion = registry.champion()
+            registry.event(
+                "run_ended",
+                status=status,
+                reason=reason,
+                elapsed=round(self.bench.clock.elapsed(), 1),
+                champion=champion and {key: champion[key] for key in ("id", "family", "score")},
+                submission=registry.value("SELECT file FROM submissions WHERE state = 'accepted' ORDER BY id DESC"),
+            )
         export_all(self.bench.campaign.workspace, registry)
         return code
 

@@ -29,14 +29,13 @@ class Printer:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
         self._progress: Progress | None = None
-        self._folds = 0
         self._started = time.monotonic()
 
     def __call__(self, row: Row) -> None:
         """Show one event; kinds that say nothing to a person are left out."""
         show = _SHOWN.get(row["kind"])
         if row["kind"] == "experiment_started":
-            self._bar_begin(row["data"]["experiment"])
+            self._bar_begin(row["data"])
         if row["kind"] == "fold_done":
             self._bar_step(row["data"])
         if row["kind"] in ("experiment_done", "phase_done", "run_ended"):
@@ -54,7 +53,7 @@ class Printer:
             self._progress.stop()
             self._progress = None
 
-    def _bar_begin(self, experiment: str) -> None:
+    def _bar_begin(self, data: Mapping[str, Any]) -> None:
         if not self.console.is_terminal:
             return
         self.close()
@@ -66,13 +65,12 @@ class Printer:
             console=self.console,
             transient=True,
         )
-        self._progress.add_task(experiment, total=max(self._folds, 1))
+        self._progress.add_task(data["experiment"], total=data["folds"], completed=data["done"])
         self._progress.start()
 
     def _bar_step(self, data: Mapping[str, Any]) -> None:
-        self._folds = data["folds"]
         if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], total=data["folds"], completed=data["done"])
+            self._progress.update(self._progress.task_ids[0], completed=data["done"])
 
 
 def _where(row: Row) -> str:
@@ -127,8 +125,7 @@ def _experiment_done(row: Row) -> str:
     data = row["data"]
     gain = f"  {gain_text(data['gain'])}" if data["gain"] is not None else ""
     noise = f" (t = {data['t']:.2f})" if data["t"] is not None else ""
-    # Why a scored experiment is discarded was said by the rule on the line before.
-    reason = f"  {data['reason']}" if data["reason"] and data["status"] != "discard" else ""
+    reason = f"  {data['reason']}" if data["reason"] and not data["ruled"] else ""
     mark = MARKS.get(data["status"], "")
     return (
         f"{_where(row)} {data['experiment']} {data['family']}  cv {score_text(data['score'])}{gain}{noise}  "
@@ -145,6 +142,12 @@ def _submission(row: Row) -> str:
 
 def _text(row: Row) -> str:
     return f"{_where(row)} {row['kind']}: {row['data'].get('text') or row['data'].get('reason') or ''}"
+
+
+def _best(row: Row) -> str:
+    best, file = row["data"]["champion"], row["data"]["submission"]
+    said = f"\nchampion {best['id']} {best['family']}  cv {score_text(best['score'])}" if best else ""
+    return f"{said}{f', last submission rounds/{file}' if file else ''}"
 
 
 _SHOWN: Mapping[str, Callable[[Row], str]] = {
@@ -177,7 +180,9 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "warning": _text,
     "note": _text,
     "stopping": _text,
-    "run_ended": lambda row: f"run {row['data']['status']}: {row['data']['reason']} ({row['data']['elapsed']:.1f} s)",
+    "run_ended": lambda row: (
+        f"run {row['data']['status']}: {row['data']['reason'].rstrip('.')} ({row['data']['elapsed']:.1f} s){_best(row)}"
+    ),
 }
 
 _STYLES = {"champion": "bold green", "warning": "yellow", "rule": "yellow", "run_started": "bold", "run_ended": "bold"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,13 +24,14 @@ from experiments.competition import (
     time_values,
 )
 from experiments.detect import Choice, detect_format, detect_id, detect_metric, detect_task, top_labels
-from experiments.errors import MetricError
+from experiments.dummy import check_metric
+from experiments.errors import DataError, MetricError
 from experiments.files import write_atomic
 from experiments.folds import group_codes, make_folds, time_ranks
 from experiments.holdout import hold_out
 from experiments.metrics import Metric, get_metric
 from experiments.spec import CvStrategy, Spec, TaskType
-from experiments.submission import SubmissionFormat, submission_frame
+from experiments.submission import SubmissionFormat, check_labels, naming_note, submission_frame
 from experiments.tables import read_raw, read_table, read_text, table_suffix, write_raw
 from experiments.target import Target
 
@@ -54,11 +57,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Detected:
-    """What the files turned out to be, and the lines that say why."""
+    """What the files turned out to be, the lines that say why, and what the person should look at."""
 
     spec: Spec
     metric: Metric
     lines: list[str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def detect(workspace: Path, given: Given) -> Detected:
 
     Raises:
         DataError: A file cannot be used.
-        MetricError: The metric is unknown, or does not score this task.
+        MetricError: The metric is unknown, or does not score this task or this target.
     """
     spelled = [given.target, *([given.id_column] if given.id_column else [])]
     train = read_table(given.train, text=spelled)
@@ -97,7 +101,7 @@ def detect(workspace: Path, given: Given) -> Detected:
     own = workspace / "metric.py"
     metric = None if given.metric is None else get_metric(given.metric, metric_file=own if own.is_file() else None)
     task = detect_task(target, metric=metric, sample=sample)
-    _, classes = target.encode(task.value)
+    y, classes = target.encode(task.value)
 
     def form_for(known: Metric | None) -> Choice[SubmissionFormat]:
         return detect_format(
@@ -113,8 +117,14 @@ def detect(workspace: Path, given: Given) -> Detected:
         if sample is None:
             form = form_for(metric)
     _check_scores(metric, task.value)
+    check_labels(form.value, classes, given.target)
+    check_metric(metric, y, None if classes is None else len(classes), given.target)
+    notes: list[str | None] = []
     if sample is not None:
         check_ids(sample[form.value.id_column], given.sample)
+        notes.append(naming_note(form.value, classes, given.target))
+        if test is None:
+            notes.append(_unknown_ids(sample[form.value.id_column], train))
     spec = replace(
         spec,
         task_type=task.value,
@@ -128,7 +138,7 @@ def detect(workspace: Path, given: Given) -> Detected:
         line("metric", f"{metric.name} ({metric.direction}): {why}"),
         line("submission", f"{_header(form.value)} ({form.value.kind.replace('_', ' ')}): {form.reason}"),
     ]
-    return Detected(spec, metric, lines)
+    return Detected(spec, metric, lines, tuple(note for note in notes if note))
 
 
 def copy_files(given: Given, detected: Detected, staged: Path) -> Competition:
@@ -203,6 +213,11 @@ def describe(competition: Competition, held: HeldOut | None) -> list[str]:
         shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
         positive = f"; the positive one is {labels[1]}" if spec.task_type == "binary" else ""
         lines.append(line("classes", f"{shown}{positive}"))
+        words = any(isinstance(label, str) and not label.isdecimal() for label in competition.classes)
+        if spec.metric == "qwk" and spec.task_type == "multiclass" and words:
+            scale = " < ".join(labels[:8]) + (" < …" if len(labels) > 8 else "")
+            cure = "if that is not their order, write the grades as numbers"
+            lines.append(line("scale", f"{scale}: {spec.metric} takes the classes in alphabetical order; {cure}"))
     rows, test_rows = len(competition.train), len(competition.test)
     lines += [
         line("data", f"{rows:,} rows of train, {test_rows:,} of test; {len(roles.features)} features: {kinds}"),
@@ -283,8 +298,35 @@ def _with_format(competition: Competition, sample: Path, metric: Metric) -> Comp
 
 
 def _check_folds(competition: Competition) -> None:
-    """Make the folds once, so that init already says what is wrong with them."""
-    make_folds(competition.spec, competition.y, groups=competition.groups, times=competition.times)
+    """Make the folds once, so that init already says what is wrong with them, in terms of its own options."""
+
+    def divide(folds: int) -> None:
+        spec = replace(competition.spec, cv_folds=folds)
+        make_folds(spec, competition.y, groups=competition.groups, times=competition.times)
+
+    given = competition.spec.cv_folds
+    try:
+        divide(given)
+    except DataError as error:
+        hint = error.hint
+        if "cv_" in hint:
+            hint = "Give another --group or --time, or more rows."
+        for fewer in range(given - 1, 1, -1):
+            with suppress(DataError):
+                divide(fewer)
+                hint = f"Give --folds {fewer}."
+                break
+        raise DataError(error.message, hint=hint) from None
+
+
+def _unknown_ids(ids: pd.Series[Any], train: pd.DataFrame) -> str | None:
+    """What to say of a sample submission without a test file: its ids need not be known."""
+    name = str(ids.name)
+    known = int(ids.astype(str).isin(train[name].astype(str)).sum()) if name in train.columns else 0
+    if known == len(ids):
+        return None
+    matched = f"{known:,} of the" if known else "none of the"
+    return f"{matched} {len(ids):,} ids ('{name}') of the sample submission are in train: only its columns are used"
 
 
 def _write_sample(competition: Competition, metric: Metric, staged: Path) -> None:

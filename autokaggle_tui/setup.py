@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import ConfigError, WorkspaceError
-from experiments.files import TEMPORARY, sha256_file, sync_folder
+from experiments.errors import ConfigError, UsageError, WorkspaceError
+from experiments.files import TEMPORARY, sha256_file, sync_folder, write_atomic
+from experiments.learnings import master_copy
 from experiments.spec import Spec
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ def init_local(
         DataError: A file cannot be used.
         MetricError: The metric is unknown, or does not score this task.
         ConfigError: What was given or detected is not what a config.json may hold.
+        UsageError: What was given contradicts itself.
     """
     from autokaggle_tui import intake
     from autokaggle_tui.config import save_config
 
+    _check_options(target, id_column, group_column, time_column, folds, seed)
     workspace = workspace.resolve()
     check_unused(Workspace(workspace))
     given = intake.Given(
@@ -95,15 +98,16 @@ def init_local(
         try:
             config = _config(workspace, replace(competition.spec, name=hidden.id))
             written = _publish(staged, workspace / "data")
+            written += _write_learnings(Workspace(workspace).learnings)
             save_config(workspace, config)
         except BaseException:
             hidden.remove()
             raise
+    lines.insert(0, intake.line("name", _named(hidden, name, given.name)))
     if held is not None:
         lines.append(intake.line("labels", f"hidden in {hidden.folder}"))
-    lines += [intake.line("note", note) for note in (*competition.notes, *warning)]
-    files = ", ".join(["config.json", *(f"data/{name}" for name in written)])
-    lines.append(intake.line("written", f"{files} in {workspace}"))
+    lines += [intake.line("note", note) for note in (*detected.notes, *competition.notes, *warning)]
+    lines.append(intake.line("written", f"{', '.join(['config.json', *written])} in {workspace}"))
     return lines
 
 
@@ -162,6 +166,45 @@ def _default_name(train: Path) -> str:
     stem = train.name.split(".")[0]
     parent = train.resolve().parent.name
     return parent if stem.casefold() in ("train", "training", "data") and parent else stem
+
+
+def _named(hidden: LocalCompetition, asked: str | None, given: str) -> str:
+    """What the competition is called, and how that came about."""
+    from backends.platforms.local_store import competition_slug
+
+    slug = competition_slug(given)
+    said = f"from '{given}'" if asked else f"after the file or its folder, '{given}'"
+    if slug != given:
+        said += "; a name is lower-case letters, digits and dashes"
+    if hidden.id != slug:
+        said += f"; '{slug}' is taken"
+    return hidden.id if hidden.id == asked else f"{hidden.id}: {said}"
+
+
+def _check_options(target: str, ident: str | None, group: str | None, time: str | None, folds: int, seed: int) -> None:
+    """Refuse options that contradict each other, before a file is read.
+
+    Raises:
+        UsageError: They do, or a number is out of range.
+    """
+    for option, name in (("target", target), ("id", ident), ("group", group), ("time", time)):
+        if name == "":
+            raise UsageError(f"--{option} is empty.", hint="Give the name of a column, or leave the option out.")
+        if option != "target" and name == target:
+            raise UsageError(
+                f"--{option} and --target name the same column, '{target}'.",
+                hint="The target cannot have a second role; give another column, or leave the option out.",
+            )
+    if group and time:
+        raise UsageError(
+            "--group and --time cannot be given together: folds follow one of them.",
+            hint="Give the one that matters more; to use both, set group_column, time_column and cv_strategy "
+            "in config.json afterwards.",
+        )
+    if folds < 2:
+        raise UsageError(f"{folds} folds are too few.", hint="Give at least 2.")
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"The seed {seed} is out of range.", hint=f"Give a whole number from 0 to {2**31 - 1}.")
 
 
 def _check_source(workspace: Path, given: Given) -> tuple[str, ...]:
@@ -228,9 +271,17 @@ def _publish(staged: Path, data: Path) -> list[str]:
         # One that is there is the same, byte for byte, and may be the person's own.
         if not (data / file.name).exists():
             file.replace(data / file.name)
-        written.append(file.name)
+        written.append(f"{data.name}/{file.name}")
     sync_folder(data)
     return written
+
+
+def _write_learnings(path: Path) -> list[str]:
+    """Copy the rules into the workspace, unless the person has some."""
+    if path.exists():
+        return []
+    write_atomic(path, master_copy().encode())
+    return [path.name]
 
 
 def _config(workspace: Path, spec: Spec) -> Config:

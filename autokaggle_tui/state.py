@@ -56,6 +56,8 @@ def load_status(workspace: Workspace) -> Row:
         )
     finally:
         connection.close()
+    if pid is None and "running" in counts:
+        counts["unfinished"] = counts.pop("running")
     about = started["data"] if started else {}
     return {
         "workspace": str(workspace.root),
@@ -130,7 +132,7 @@ def load_round(workspace: Workspace, name: str) -> Row:
             known = [row["id"] for row in _rows(connection, "SELECT id FROM experiments ORDER BY started_at")]
             raise UsageError(
                 f"there is no round or experiment {name!r} in {workspace.root}.",
-                hint=f"Known: {', '.join(known[-12:]) or 'none yet'}.",
+                hint=f"The last ones: {', '.join(known[-12:])}." if known else "There are none yet.",
             )
         return {
             "id": wanted,

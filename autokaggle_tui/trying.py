@@ -101,5 +101,7 @@ def _open(bench: Bench, file: Path, code: str) -> str:
             status="running",
             started_at=registry.clock(),
         )
-        registry.event("experiment_started", experiment=name, family="own", resumed=False)
+        registry.event(
+            "experiment_started", experiment=name, family="own", resumed=False, folds=campaign.folds.n_folds, done=0
+        )
     return name

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from experiments.errors import DataError
 from experiments.spec import Columns
 
 Role = Literal["numeric", "categorical", "text", "datetime"]
@@ -119,13 +120,39 @@ def parse_dates(values: pd.Series[Any]) -> pd.Series[Any] | None:
     return pd.Series(mapped, index=values.index, name=values.name)
 
 
+def parse_times(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Strings of a column that is known to hold times, as datetime64[us]; missing ones stay missing.
+
+    Raises:
+        DataError: A value is no time.
+    """
+    dates = parse_dates(values)
+    if dates is not None:
+        return dates
+    unique = pd.Series(values.dropna().unique())
+    # Without a digit pandas would still find a time zone or a month in a word.
+    worded = ~unique.astype(str).str.contains(r"\d")
+    stamps = None if worded.any() else _to_dates(unique)
+    if stamps is None:
+        wrong = unique[worded | _coerced(unique, format="mixed").isna()]
+        raise DataError(
+            f"The time column '{values.name}' holds values that are no dates, e.g. {str(wrong.iloc[0])!r}.",
+            hint="Write dates as 2024-01-31 (or use numbers that grow with time).",
+        )
+    known = pd.Series(stamps.to_numpy(), index=pd.Index(unique))
+    return pd.Series(known.reindex(pd.Index(values)).to_numpy(), index=values.index, name=values.name)
+
+
 def _one_dtype(a: pd.Series[Any], b: pd.Series[Any]) -> tuple[pd.Series[Any], pd.Series[Any], str]:
     if not b.notna().any():
         b = pd.Series(np.nan, index=b.index, name=b.name) if _numeric(a) else b.astype(object).astype(a.dtype)
     if is_text(a) and is_text(b):
         return _dates_or_text(a, b)
-    if is_date(a) and is_date(b):
-        return a.astype("datetime64[us]"), b.astype("datetime64[us]"), ""
+    if is_date(a) or is_date(b):
+        # Parquet keeps stamps or text as it was given either, where a CSV is parsed on reading.
+        left, right = (parse_dates(values) if is_text(values) else values for values in (a, b))
+        if left is not None and right is not None and is_date(left) and is_date(right):
+            return left.astype("datetime64[us]"), right.astype("datetime64[us]"), ""
     if _numeric(a) and _numeric(b):
         return _numbers(a, b)
     like = a if is_text(a) else b if is_text(b) else pd.Series(["x"])
@@ -203,13 +230,18 @@ def _day_first(texts: Sequence[str]) -> bool:
 
 
 def _to_dates(unique: pd.Series[Any]) -> pd.Series[Any] | None:
-    day_first = _day_first([str(text) for text in unique])
-    text = unique.astype(str).str.strip()
-    for form in (None, "mixed"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            options: dict[str, Any] = {} if form is None else {"format": form}
-            dates = pd.to_datetime(text, errors="coerce", dayfirst=day_first, utc=True, **options)
+    for options in ({}, {"format": "mixed"}):
+        dates = _coerced(unique, **options)
         if dates.notna().all():
             return dates.dt.tz_localize(None).astype("datetime64[us]")
     return None
+
+
+def _coerced(unique: pd.Series[Any], **options: Any) -> pd.Series[Any]:
+    """Time stamps in UTC, NaT for what is none."""
+    day_first = _day_first([str(text) for text in unique])
+    with warnings.catch_warnings():
+        # Pandas says when it takes each text by itself.
+        warnings.simplefilter("ignore", UserWarning)
+        text = unique.astype(str).str.strip()
+        return pd.to_datetime(text, errors="coerce", dayfirst=day_first, utc=True, **options)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.columns import find_roles, harmonise, is_text, parse_dates
+from experiments.columns import find_roles, harmonise, is_text, parse_times
 from experiments.detect import detect_format
+from experiments.dummy import check_metric
 from experiments.errors import DataError, MetricError
 from experiments.metrics import Metric, get_metric
 from experiments.spec import Columns, Spec
-from experiments.submission import SubmissionFormat
+from experiments.submission import SubmissionFormat, check_labels
 from experiments.tables import find_table, read_table, read_text, table_suffix
 from experiments.target import Label, Target
 
@@ -63,6 +64,7 @@ def load_competition(spec: Spec, data_dir: Path, *, metric: Metric | None = None
 
     Raises:
         DataError: A file is missing or cannot be used; the message says which, where and why.
+        MetricError: The metric cannot be computed on this target.
     """
     sample_path = find_table(data_dir, SAMPLE)
     return read_competition(spec, _table(data_dir, "train"), _table(data_dir, "test"), sample_path, metric=metric)
@@ -77,6 +79,7 @@ def read_competition(
 
     Raises:
         DataError: A file is missing or cannot be used; the message says which, where and why.
+        MetricError: The metric cannot be computed on this target.
     """
     sample = read_text(sample_path) if sample_path else None
     ident = spec.id_column or (str(sample.columns[0]) if sample is not None else None)
@@ -92,9 +95,11 @@ def read_competition(
 
     extra = [name for name in (spec.group_column, spec.time_column) if name and name not in test.columns]
     features = [name for name in train.columns if name not in (spec.target, ident, *extra)]
-    if not features:
-        raise DataError(f"{train_path} has no features: only the id and the target.", hint="Give the whole file.")
     train_features, test_features, changes = harmonise(train[features], test[features])
+    if train_features.empty:
+        raise DataError(
+            "No feature is left: the other columns of train are empty, or test lacks them.", hint="Give the whole file."
+        )
     group, time = spec.group_column, spec.time_column
     columns = find_roles(
         train_features,
@@ -102,14 +107,13 @@ def read_competition(
         group=group if group in train_features.columns else None,
         time=time if time in train_features.columns else None,
     )
+    metric = metric or _metric(spec.metric)
     form = detect_format(
-        spec.task_type,
-        classes,
-        target=spec.target,
-        id_column=ident,
-        metric=metric or _metric(spec.metric),
-        sample=sample,
+        spec.task_type, classes, target=spec.target, id_column=ident, metric=metric, sample=sample
     ).value
+    check_labels(form, classes, spec.target)
+    if metric is not None:
+        check_metric(metric, y, None if classes is None else len(classes), spec.target)
     test_ids = _test_ids(test, sample, ident, form, sample_path)
     return Competition(
         spec=spec,
@@ -138,7 +142,7 @@ def check_columns(
     """Check that both files have the columns they must have, and ids that name one row each.
 
     Raises:
-        DataError: A column is missing or too many, or an id occurs twice.
+        DataError: A column is missing or too many, there is no feature, or an id occurs twice.
     """
     named = [("target", spec.target), ("group", spec.group_column), ("time", spec.time_column)]
     if test is None:
@@ -148,6 +152,9 @@ def check_columns(
             raise missing_column(name, role, train.columns, train_path)
     if ident and ident in train.columns:
         check_ids(train[ident], train_path)
+    if set(train.columns) <= {spec.target, ident}:
+        only = "the id and the target" if ident in train.columns else "the target"
+        raise DataError(f"{train_path} has no features: only {only}.", hint="Give the whole file.")
     if test is None:
         return
     if spec.target in test.columns:
@@ -275,9 +282,12 @@ def _metric(name: str) -> Metric | None:
 
 
 def time_values(values: pd.Series[Any]) -> np.ndarray:
-    """(n,) numbers or stamps of a time column; text becomes stamps where all of it is dates."""
-    dates = parse_dates(values) if is_text(values) else None
-    return (values if dates is None else dates).to_numpy()
+    """(n,) numbers or stamps of a time column; text becomes stamps.
+
+    Raises:
+        DataError: A text is no time.
+    """
+    return (parse_times(values) if is_text(values) else values).to_numpy()
 
 
 def _test_ids(

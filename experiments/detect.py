@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.columns import is_text
-from experiments.errors import DataError
+from experiments.errors import DataError, MetricError
 from experiments.metrics import Metric, default_metric
 from experiments.spec import TaskType
 from experiments.submission import Kind, SubmissionFormat, class_order
@@ -79,6 +79,7 @@ def detect_task(
 
     Raises:
         DataError: The target is text that differs in almost every row.
+        MetricError: The metric scores classes, and the target is numbers that hardly repeat.
     """
     present = target.text[~target.missing]
     count = int(present.nunique())
@@ -96,6 +97,13 @@ def detect_task(
     numbers = target.numbers[~target.missing]
     whole = bool((numbers == np.rint(numbers)).all())
     if metric is not None and "regression" not in metric.tasks:
+        rows_each = 2 if whole else ROWS_PER_CLASS
+        if count > MAX_INTEGER_CLASSES and count * rows_each > len(numbers):
+            raise MetricError(
+                f"{metric.name} needs classes, and '{target.name}' holds {count:,} different numbers "
+                f"in {len(numbers):,} rows.",
+                hint="Choose a metric for numbers, e.g. --metric rmse, or another --target.",
+            )
         return Choice(task, f"{metric.name} scores classes, and '{target.name}' has {count}")
     if sample is not None and sample.shape[1] > 2:
         return Choice(task, f"the sample submission has {sample.shape[1] - 1} columns to predict")

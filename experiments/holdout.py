@@ -40,18 +40,21 @@ def hold_out(
             f"{len(y)} rows are too few to hold back a private test ({wanted} rows).", hint="Give a --test file."
         )
     rng = np.random.default_rng(seed)
+    why = f"no class has more than {MIN_OF_CLASS} rows"
     if times is not None:
+        why = "all times are the same"
         held = np.asarray(times > np.sort(times)[len(y) - wanted - 1])
         if not held.any():
             held = times == times.max()
     elif groups is not None:
+        why = "all rows are of one group"
         held = _whole_groups(groups, wanted, rng)
     elif task_type == "regression":
         held = np.zeros(len(y), dtype=bool)
         held[rng.permutation(len(y))[:wanted]] = True
     else:
         held = _stratified(y, share, rng)
-    _check(held, y, task_type)
+    _check(held, y, task_type, why)
     return held
 
 
@@ -76,9 +79,9 @@ def _whole_groups(groups: np.ndarray, wanted: int, rng: np.random.Generator) -> 
     return np.isin(groups, order[: min(count, len(sizes) - 1)])
 
 
-def _check(held: np.ndarray, y: np.ndarray, task_type: TaskType) -> None:
+def _check(held: np.ndarray, y: np.ndarray, task_type: TaskType, why: str) -> None:
     if not held.any() or held.all():
-        raise DataError("No rows can be held back: the groups or times do not divide.", hint="Give a --test file.")
+        raise DataError(f"No rows can be held back: {why}.", hint="Give a --test file.")
     if task_type == "regression":
         return
     lost = np.setdiff1d(y, y[~held])

@@ -227,7 +227,7 @@ def open_viewer(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise RegistryError(
             f"{path} does not exist: nothing has run in this workspace yet.",
-            hint="Start a run with `autokaggle-tui --no-ui`.",
+            hint="Make a workspace with `autokaggle-tui init`, then start a run with `autokaggle-tui --no-ui`.",
         )
     try:
         connection = sqlite3.connect(path, timeout=30, isolation_level=None)

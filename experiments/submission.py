@@ -61,14 +61,59 @@ def class_order(columns: Sequence[str], classes: Sequence[Label]) -> tuple[int, 
             f"but the target has {len(classes)} classes ({_some([str(label) for label in classes])}).",
             hint="Check that train and the sample submission belong together.",
         )
+    found = named_order(columns, classes)
+    return found if found is not None else tuple(range(len(classes)))
+
+
+def named_order(columns: Sequence[str], classes: Sequence[Label]) -> tuple[int, ...] | None:
+    """The class that each column is named for; None when the names do not settle every column."""
     labels = [str(label) for label in classes]
     for key in (str, str.casefold, _number):
         found = _matched([key(name) for name in columns], [key(label) for label in labels])
         if found is not None:
             return found
-    ends = [_ending(name, labels) for name in columns]
-    found = _matched(ends, labels)
-    return found if found is not None else tuple(range(len(labels)))
+    return _matched([_ending(name, labels) for name in columns], labels)
+
+
+def check_labels(form: SubmissionFormat, classes: Sequence[Label] | None, target: str) -> None:
+    """Check that every class can be told apart in a submission.
+
+    Raises:
+        DataError: Labels are to be joined by spaces, and one holds a space itself.
+    """
+    if form.kind != "top_k":
+        return
+    spaced = [str(label) for label in classes or () if " " in str(label)]
+    if spaced:
+        raise DataError(
+            f"{len(spaced)} class(es) of the target '{target}' hold a space (e.g. {spaced[0]!r}), "
+            "but a submission of ranked labels joins them with spaces.",
+            hint="Write those labels without spaces, e.g. with _, or choose another metric than map@k or ndcg@k.",
+        )
+
+
+def naming_note(form: SubmissionFormat, classes: Sequence[Label] | None, target: str) -> str | None:
+    """What to say of a sample submission whose columns are named for neither the target nor its class."""
+    labels = [str(label) for label in classes or ()]
+    if form.kind == "class_probabilities":
+        if named_order(form.columns, classes or ()) is not None:
+            return None
+        return (
+            f"the sample submission's columns {_some(form.columns)} do not name the classes: "
+            f"taken in the order {_some(labels)}"
+        )
+    name = form.columns[0]
+    if name == target:
+        return None
+    if form.kind == "probability":
+        if _ending(name, labels) == labels[1]:
+            return None
+        if _ending(name, labels) == labels[0]:
+            return (
+                f"the sample submission's column '{name}' is named like the class {labels[0]}, "
+                f"but will hold the probability of {labels[1]}"
+            )
+    return f"the sample submission's column '{name}' is not called '{target}': taken for it"
 
 
 def submission_frame(competition: Competition, metric: Metric, pred: np.ndarray) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -33,21 +34,25 @@ MISSING_NUMBERS = (
     "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "Null", "None", "none",
 )  # fmt: skip
 BLOCK_BYTES = 8 << 20
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a]")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def table_suffix(path: Path) -> str:
     """``.csv``, ``.csv.gz`` or ``.parquet``.
 
     Raises:
-        DataError: The name ends otherwise.
+        DataError: The name ends otherwise, or is a folder's.
     """
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return suffix
-    raise DataError(
-        f"{path}: files ending in {path.suffix or 'nothing'!r} cannot be read.",
-        hint="Give a .csv, .csv.gz or .parquet file.",
-    )
+    hint = "Give a .csv, .csv.gz or .parquet file."
+    if path.is_dir():
+        raise DataError(f"{path} is a folder.", hint="Give the file itself: a .csv, .csv.gz or .parquet file.")
+    if not path.suffix:
+        raise DataError(f"{path}: the name has no ending that says what the file is.", hint=hint)
+    raise DataError(f"{path}: files ending in {path.suffix!r} cannot be read.", hint=hint)
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -210,7 +215,8 @@ def _readable(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path} does not exist.", hint="Check the path.")
     if not path.is_file():
-        raise DataError(f"{path} is not a file.", hint="Give the file itself.")
+        kind = "is a folder" if path.is_dir() else "is not a file"
+        raise DataError(f"{path} {kind}.", hint="Give the file itself.")
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -240,6 +246,8 @@ def _header(path: Path) -> list[str]:
         DataError: There is no text, the header is not UTF-8, or the fields are not separated by commas.
     """
     _readable(path)
+    if _CONTROL.search(_start(path).split(b"\n")[0]):
+        raise _not_text(path)
     try:
         with _open(path) as file:
             lines = (line.decode("utf-8-sig") for line in file)
@@ -247,6 +255,8 @@ def _header(path: Path) -> list[str]:
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
+        if _CONTROL.search(_start(path)):
+            raise _not_text(path) from None
         raise DataError(f"{path} cannot be read: {error}", hint="Download or write it again.") from None
     if names is None:
         raise DataError(f"{path} is empty.", hint="Download or write it again.")
@@ -299,11 +309,30 @@ def _unclosed_quote(path: Path) -> DataError:
     return DataError(f"{path}: a quote that opens in line {start} is never closed.", hint="Close or remove that quote.")
 
 
+def _start(path: Path) -> bytes:
+    """The first bytes (uncompressed) of what should be text; none when it begins as UTF-16 or cannot be read."""
+    try:
+        with _open(path) as file:
+            start: bytes = file.read(4096)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return b"" if start[:2] in _UTF16_MARKS else start
+
+
+def _not_text(path: Path) -> DataError:
+    return DataError(
+        f"{path} is not text: it holds bytes that stand for no character.",
+        hint="Give a CSV or Parquet file; text in UTF-16 is converted with `iconv -f UTF-16LE -t UTF-8`.",
+    )
+
+
 def _not_utf8(path: Path) -> DataError:
+    if _CONTROL.search(_start(path)):
+        return _not_text(path)
     offset = _bad_byte(path)
     with _open(path) as file:
         start = file.read(2)
-    source = "UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+    source = "UTF-16" if start in _UTF16_MARKS else "LATIN1"
     where = f"the byte at offset {offset:,}" if offset is not None else "a byte"
     return DataError(
         f"{path} is not UTF-8: {where} is not part of any letter.",

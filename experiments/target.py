@@ -57,11 +57,22 @@ class Target:
         Raises:
             DataError: The values do not fit the task.
         """
+        self._check_finite()
         if task_type == "regression":
             return self._values(), None
         classes = self.classes()
         self._check_classes(classes, task_type)
         return encode_labels(self.text, classes), classes
+
+    def _check_finite(self) -> None:
+        infinite = np.flatnonzero(np.isinf(self.numbers)) if self.numbers is not None else ()
+        if len(infinite):
+            rows = f"{len(infinite):,} row(s), first in row {infinite[0] + 1}"
+            every = len(infinite) == len(self.text)
+            raise DataError(
+                f"The target '{self.name}' is infinite in {'every row' if every else rows}.",
+                hint="Choose another --target." if every else "Remove those rows.",
+            )
 
     def _values(self) -> np.ndarray:
         if self.numbers is None:
@@ -69,12 +80,6 @@ class Target:
             raise DataError(
                 f"The target '{self.name}' is {self.text.iloc[row]!r} in row {row + 1}, but regression needs numbers.",
                 hint="Choose another --target, or a classification metric such as --metric accuracy.",
-            )
-        infinite = np.flatnonzero(np.isinf(self.numbers))
-        if len(infinite):
-            raise DataError(
-                f"The target '{self.name}' is infinite in {len(infinite)} row(s), first in row {infinite[0] + 1}.",
-                hint="Remove those rows.",
             )
         if np.ptp(self.numbers) == 0:
             raise DataError(

@@ -27,8 +27,8 @@ class Closing:
 
     async def close(self) -> None:
         """Blend what is new, choose the best there is, submit it unless that was done."""
-        blend = await self._blend()
-        best = self._best(blend) or self._partial()
+        await self._blend()
+        best = self._best() or self._partial()
         registry = self.campaign.registry
         if best is None:
             registry.event("warning", text="No experiment came to a prediction, so there is nothing to submit.")
@@ -44,7 +44,7 @@ class Closing:
         except (PlatformError, DataError) as error:
             registry.event("warning", text=f"submission of {best['id']}: {error}")
 
-    async def _blend(self) -> Row | None:
+    async def _blend(self) -> None:
         """A blend of the pool, if the pool has something that no blend has seen."""
         registry = self.campaign.registry
         unfinished = registry.row("SELECT * FROM experiments WHERE source = 'closing' AND status = 'running'")
@@ -52,17 +52,19 @@ class Closing:
         seen = registry.value("SELECT max(started_at) FROM experiments WHERE kind = 'blend' AND status != 'running'")
         fresh = [row for row in pool if seen is None or (row["ended_at"] or 0.0) > seen]
         if len(pool) < 2 or (not fresh and unfinished is None):
-            return None
+            return
         count = registry.value("SELECT count(*) FROM experiments WHERE source = 'closing' AND status != 'running'")
         name = unfinished["id"] if unfinished else f"B{int(count) + 1:02d}"
-        return await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
+        await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
 
-    def _best(self, blend: Row | None) -> Row | None:
-        """The champion, or a blend that scores better than it."""
-        champion = self.campaign.registry.champion()
-        if blend is None or blend["score"] is None or champion is None:
-            return champion
-        return blend if self.campaign.metric.better(blend["score"], champion["score"]) else champion
+    def _best(self) -> Row | None:
+        """The champion, or the best cross-fitted blend where that scores better."""
+        registry, metric = self.campaign.registry, self.campaign.metric
+        best = registry.champion()
+        for blend in registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY started_at"):
+            if best is not None and metric.better(blend["score"], best["score"]):
+                best = blend
+        return best
 
     def _veto(self, best: Row) -> str:
         """The Reviewer's standing word against an experiment, or an empty string."""

@@ -115,7 +115,7 @@ class Experimenter:
                 members=members,
             )
         except BlendError as error:
-            return RunResult("invalid", error.message, {}, None, None, error.message), {}
+            return RunResult("discard", error.message, {}, None, None, error.message), {}
         weights = dict(zip(blend.members, blend.weights, strict=True))
         said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())
         log = "\n".join(
@@ -262,5 +262,11 @@ class Experimenter:
             if known is not None and code and known["code_sha"] != sha256_text(code):
                 registry.execute("DELETE FROM folds WHERE experiment = ?", [name])
             registry.event(
-                "experiment_started", round=number, experiment=name, family=family, resumed=known is not None
+                "experiment_started",
+                round=number,
+                experiment=name,
+                family=family,
+                resumed=known is not None,
+                folds=campaign.folds.n_folds,
+                done=len(registry.fold_scores(name)),
             )

@@ -70,7 +70,7 @@ class Orchestrator:
                 await self.eda()
                 continue
             if self.rounds is not None and number - self.first_round >= self.rounds:
-                return f"{self.rounds} rounds played"
+                return f"{self.rounds} round{'s' if self.rounds > 1 else ''} played"
             left = self.clock.left()
             if left is not None and left < LEAST_ROUND_SECONDS:
                 return "the time limit is reached"

@@ -30,7 +30,7 @@ from experiments.rules import Ruling, check_gate
 from experiments.schema import Row
 from experiments.significance import fold_noise
 
-RunStatus = Literal["complete", "killed", "crash", "timeout", "invalid"]
+RunStatus = Literal["complete", "discard", "killed", "crash", "timeout", "invalid"]
 LOG_CAP = 2_000_000
 LEAST_SECONDS = 0.5
 PLAN_SLACK = 1.5
@@ -50,6 +50,7 @@ class RunResult:
     """How a run ended.
 
     Attributes:
+        status: ``complete`` when there is a prediction to score; ``discard`` is a blend that nothing speaks for.
         fold_scores: By fold number, of the finished folds.
         oof: Out-of-fold prediction in row order when complete.
         test: Test prediction when complete.
@@ -223,6 +224,9 @@ class Runner:
             run.parts[fold] = part
             if score is not None:
                 run.scores[fold] = score
+        error = outcome.error
+        if outcome.status == "killed" and run.verdict is not None:
+            error = f"the run ended as {run.verdict[0]}"
         with registry.transaction():
             registry.upsert(
                 "folds",
@@ -232,7 +236,7 @@ class Runner:
                 status=outcome.status,
                 score=score,
                 seconds=outcome.seconds,
-                error=outcome.error,
+                error=error,
                 at=registry.clock(),
             )
             registry.event(
@@ -245,7 +249,7 @@ class Runner:
                 status=outcome.status,
                 score=score,
                 seconds=round_seconds(outcome.seconds),
-                error=outcome.error,
+                error=error,
             )
         if outcome.status == "killed":
             run.verdict = run.verdict or ("killed", outcome.error or "killed")

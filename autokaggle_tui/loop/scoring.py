@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,14 @@ async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> 
     return await asyncio.to_thread(correlate, oof, others, campaign.folds.covered) if others else {}
 
 
+def _twin(campaign: Campaign, experiment: str, oof: np.ndarray) -> str | None:
+    """Another experiment with exactly this out-of-fold prediction, or None."""
+    found = campaign.registry.value(
+        "SELECT experiment FROM predictions WHERE oof_sha = ? AND experiment != ?", [array_sha(oof), experiment]
+    )
+    return None if found is None else str(found)
+
+
 async def settle(
     campaign: Campaign, experiment: str, result: RunResult, *, seconds: float, members: Sequence[Any] = ()
 ) -> Row:
@@ -102,11 +110,15 @@ async def settle(
     if row is None:
         raise KeyError(experiment)
     now = registry.clock()
+    twin: str | None = None
     if result.status != "complete" or result.oof is None or result.test is None:
         standing = Standing(result.status, result.reason, None, None, None, None, result.rulings)
     else:
         standing = await stand(campaign, result.oof, result.fold_scores)
-    pooled = standing.score is not None and result.oof is not None and result.test is not None
+        twin = _twin(campaign, experiment, result.oof)
+        if twin is not None:
+            standing = replace(standing, status="discard", reason=f"predicts exactly what {twin} predicts")
+    pooled = twin is None and standing.score is not None and result.oof is not None and result.test is not None
     close: dict[str, float] = {}
     if pooled and result.oof is not None and result.test is not None:
         oof_name, test_name = names(experiment)
@@ -152,6 +164,7 @@ async def settle(
             t=standing.t,
             against=standing.against,
             reason=standing.reason,
+            ruled=any(ruling.verdict == "block" for ruling in standing.rulings),
             seconds=round(seconds, 2),
         )
         if standing.status == "keep":

@@ -107,6 +107,16 @@ def constant_answer(
     return finish(scores[0], target, ctx), finish(scores[1], target, ctx)
 
 
+def inner_rows(ctx: Any, target: Target, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """``ctx.inner_split``, with every class that is present among the rows to fit on."""
+    fit_rows, eval_rows = (np.asarray(part) for part in ctx.inner_split(n))
+    if len(target.present):
+        absent = ~np.isin(target.y[eval_rows], target.y[fit_rows])
+        fit_rows = np.sort(np.concatenate([fit_rows, eval_rows[absent]]))
+        eval_rows = eval_rows if absent.all() else eval_rows[~absent]
+    return fit_rows, eval_rows
+
+
 def select(train: pd.DataFrame, valid: pd.DataFrame, test: pd.DataFrame, names: Iterable[str]) -> Split:
     """The named columns of all three frames, with a fresh row index."""
     columns = list(names)
@@ -125,7 +135,8 @@ def join(parts: Sequence[Split]) -> Split:
     joined = informative(side_by_side(parts))
     if joined.train.shape[1]:
         return joined
-    return parts[0].map(lambda frame: pd.DataFrame({"nothing": np.zeros(len(frame))}))
+    # Some learners refuse a table without a column that varies; this one says nothing about the target.
+    return parts[0].map(lambda frame: pd.DataFrame({"nothing": np.arange(len(frame)) % 2.0}))
 
 
 def side_by_side(parts: Sequence[Split]) -> Split:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Net:
             self.weights["phase"] = self.rng.uniform(0, 2 * math.pi, (numbers, waves)).astype(np.float32)
         sizes = [width + numbers * waves, *settings["layers"], outputs]
         self.depth = len(sizes) - 1
-        for layer, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             gain = math.sqrt(2 / fan_in) if layer < self.depth - 1 else 0.1 / math.sqrt(fan_in)
             self.weights[f"w{layer}"] = self._normal((fan_in, fan_out), gain)
             self.weights[f"b{layer}"] = np.zeros(fan_out, np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.recipes._boosting import absolute_error
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import word_table
 
 RECIPE: dict[str, Any] = {
@@ -87,7 +87,7 @@ def fit_predict(
     table = word_table(train, valid, test, target, ctx, PARAMS)
     frames = [frame.astype(dict.fromkeys(table.categorical, str)) for frame in table.split]
     settings = learner_settings(target, ctx)
-    fit_rows, eval_rows = ctx.inner_split(PARAMS["inner_folds"])
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     settings["learning_rate"] = affordable_step(frames[0], table.categorical, target, settings, 0.42 * clock.left())
 
     first, held = frames[0].iloc[fit_rows], frames[0].iloc[eval_rows]
@@ -114,7 +114,7 @@ def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
         loss = "MAE" if absolute_error(ctx) else "RMSE"
     else:
         loss = "MultiClass" if target.outputs > 1 else "Logloss"
-    return {
+    settings = {
         "loss_function": loss,
         "iterations": PARAMS["max_rounds"],
         "learning_rate": PARAMS["learning_rate"],
@@ -126,6 +126,9 @@ def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:
         "logging_level": "Silent",
         "allow_writing_files": False,
     }
+    if target.outputs > 1:
+        settings["classes_count"] = target.outputs
+    return settings
 
 
 def learner(target: Target, settings: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import tree_table
 
 RECIPE: dict[str, Any] = {
@@ -69,7 +69,7 @@ def fit_predict(
     # Forests want no gaps: a value far below all others keeps missing cells together.
     lowest = table.split.train.min().fillna(0.0) - 1.0
     arrays = [frame.fillna(lowest).to_numpy(np.float32) for frame in table.split]
-    fit_rows, eval_rows = ctx.inner_split(PARAMS["inner_folds"])
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     leaf = choose_leaf(arrays[0], target, fit_rows, eval_rows, clock, ctx)
     sums, trees = average(arrays[0], target, arrays[1:], leaf, clock, ctx)
     ctx.report(trees=trees, leaf=leaf, seconds=round(clock.used(), 1))

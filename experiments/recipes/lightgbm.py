@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.recipes._boosting import Pace, RoundWatch, absolute_error
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import tree_table
 
 RECIPE: dict[str, Any] = {
@@ -98,10 +98,10 @@ def fit_predict(
     categorical = [columns.index(name) for name in table.categorical]
 
     settings = learner_settings(target, ctx)
-    fit_rows, eval_rows = ctx.inner_split(PARAMS["inner_folds"])
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     whole = lightgbm.Dataset(arrays[0], target.y, categorical_feature=categorical, params=settings, free_raw_data=False)
     pace = Pace(PARAMS["learning_rate"], PARAMS["max_rounds"], 0.42 * clock.left())
-    inner = grow(whole.subset(sorted(fit_rows)), settings, pace, whole.subset(sorted(eval_rows)))
+    inner = grow(whole.subset(fit_rows), settings, pace, whole.subset(eval_rows))
     pace = pace.refit(inner, len(fit_rows), len(train), clock.left())
     booster = grow(whole, settings, pace).model
     ctx.report(rounds=pace.rounds, learning_rate=pace.step, seconds=round(clock.used(), 1))

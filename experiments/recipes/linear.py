@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import smooth_table
 
 RECIPE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def fit_predict(
     if answer is not None:
         return answer
     table = smooth_table(train, valid, test, target, ctx, PARAMS)
-    fit_rows, eval_rows = ctx.inner_split(PARAMS["inner_folds"])
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     strength = choose(table.train, target, fit_rows, eval_rows, clock, ctx)
     model = learner(strength, ctx, iterations(table.train, target, clock.left()))
     model.fit(table.train, target.y)

@@ -1,7 +1,7 @@
 """Bagged neural networks: ranked numbers with periodic embeddings, one-hot categories, a few layers.
 
-A first network on an inner split of the fold's training rows finds how long to train and how hard to regularise; it
-stays in the bag, and others with other seeds are trained on all of the rows as far as the time allows.
+A first network on an inner split of the fold's training rows finds how long to train and how hard to regularise;
+several with other seeds are then trained on all of the rows, as far as the time allows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.recipes._boosting import absolute_error
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._net import Net
 from experiments.recipes._tables import smooth_table
 
@@ -62,7 +62,7 @@ PARAMS: dict[str, Any] = {
     "smoothing": 0.0,
     "learning_rate": 3e-3,
     "epochs": 40,
-    "members": 4,
+    "members": 3,
     "inner_folds": 5,
     "scaling": "quantile",
     "knots": 5,
@@ -104,7 +104,9 @@ def fit_predict(
     centre, scale = (0.0, 1.0) if classify else (float(target.y.mean()), float(target.y.std()) or 1.0)
     y = target.y if classify else ((target.y - centre) / scale).astype(np.float32)
 
-    settings = {name: PARAMS[name] for name in ("layers", "dropout", "decay", "smoothing", "learning_rate", "wave_scale")}
+    settings = {
+        name: PARAMS[name] for name in ("layers", "dropout", "decay", "smoothing", "learning_rate", "wave_scale")
+    }
     settings["waves"] = PARAMS["waves"] if 0 < table.numeric <= 100 else 0
     settings["batch"] = int(min(max(2 ** round(math.log2(max(len(y), 1) / 40)), 32), 1024))
     settings["absolute"] = absolute_error(ctx)
@@ -113,26 +115,29 @@ def fit_predict(
         outputs = len(target.present) if classify else 1
         return Net(table.numeric, table.train.shape[1], outputs, classify, settings, seed)
 
-    fit_rows, eval_rows = (np.asarray(part) for part in ctx.inner_split(PARAMS["inner_folds"]))
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     held = (table.train[fit_rows], y[fit_rows], table.train[eval_rows], y[eval_rows])
     first = trial(fresh(settings, ctx.seed), settings, held, 0.35 * clock.left())
     if first.best < 0.6 * first.epochs:
         heavy = {**settings, **_HEAVY}
         second = trial(fresh(heavy, ctx.seed), heavy, held, 0.4 * clock.left())
         first = min(first, second, key=lambda trained: trained.loss)
+    # The trial's own network saw fewer rows: it only stands in until one that saw all of them is there.
     sums = [first.net.scores(rows) for rows in (table.valid, table.test)]
-    members = 1
+    members = 0
     while members < PARAMS["members"]:
         before = clock.used()
         net = fresh(first.settings, ctx.seed + members)
         if not train_on(net, table.train, y, first, clock.left()):
             break
-        sums = [total + net.scores(rows) for total, rows in zip(sums, (table.valid, table.test), strict=True)]
+        parts = [net.scores(rows) for rows in (table.valid, table.test)]
+        sums = [total + part for total, part in zip(sums, parts, strict=True)] if members else parts
         members += 1
         if clock.used() - before > 0.8 * clock.left():
             break
     ctx.report(members=members, epochs=first.best, of=first.epochs, loss=first.loss, seconds=round(clock.used(), 1))
-    scores = [total / members if classify else total[:, 0] / members * scale + centre for total in sums]
+    means = [total / max(members, 1) for total in sums]
+    scores = [mean if classify else mean[:, 0] * scale + centre for mean in means]
     return finish(scores[0], target, ctx), finish(scores[1], target, ctx)
 
 
@@ -159,7 +164,8 @@ def trial(net: Net, settings: dict[str, Any], held: Any, seconds: float) -> Trai
         if epoch == 1:
             each = time.monotonic() - start
             epochs = int(min(max(seconds / max(each, 1e-9), 3), epochs))
-    return Trained(kept, settings, epochs, best, least)
+    # The last steps are small: a best epoch near the end is the end, give or take the noise of the held-out rows.
+    return Trained(kept, settings, epochs, epochs if best >= 0.7 * epochs else max(best, 1), least)
 
 
 def train_on(net: Net, rows: np.ndarray, y: np.ndarray, like: Trained, seconds: float) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 import xgboost
 
 from experiments.recipes._boosting import Pace, RoundWatch, absolute_error
-from experiments.recipes._features import Clock, Target, constant_answer, finish, read_target
+from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import tree_table
 
 RECIPE: dict[str, Any] = {
@@ -89,7 +89,7 @@ def fit_predict(
     arrays = [frame.to_numpy(np.float32) for frame in table.split]
 
     settings = learner_settings(target, ctx)
-    fit_rows, eval_rows = ctx.inner_split(PARAMS["inner_folds"])
+    fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     first = matrix(arrays[0][fit_rows], target.y[fit_rows], ctx)
     held = xgboost.QuantileDMatrix(arrays[0][eval_rows], target.y[eval_rows], ref=first, nthread=ctx.threads)
     pace = Pace(PARAMS["learning_rate"], PARAMS["max_rounds"], 0.42 * clock.left())

@@ -78,7 +78,7 @@ class Candidate:
     @property
     def rank(self) -> float:
         """Worth per second, softened: a strong slow family still comes before a weak fast one."""
-        return self.worth / math.sqrt(30.0 + self.seconds)
+        return self.worth / math.sqrt(60.0 + self.seconds)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _candidates(view: CampaignView, families: Sequence[_Family]) -> Iterator[Can
         wish = 40.0 if recipe.family in wishes else 0.0
         asked = " The owner asked for it." if wish else ""
         if recipe.key({}) not in family.tried:
-            worth = 100.0 - recipe.order + wish
+            worth = 100.0 - 0.6 * recipe.order + wish
             why = "Nobody has tried this family, and a new family is worth more to a blend than a tuned one."
             yield Candidate(recipe, None, {}, None, worth, estimated_seconds(view, recipe, {}), why + asked)
         if family.runs:
@@ -196,7 +196,7 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
         params = {k: v for k, v in {**base, **variant.params}.items() if recipe.params[k] != v}
         if recipe.key(params) in family.tried:
             continue
-        worth = {0: 52.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
+        worth = {0: 56.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
         worth += (4.0 if variant.kind == "model" else -8.0) - 2.0 * position + wish
         helped = _evidence(view, variant)
         worth += 10.0 * helped
