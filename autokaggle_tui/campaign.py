@@ -145,7 +145,7 @@ def open_campaign(
     spec = competition.spec
     _unchanged(registry, {"metric": spec.metric, "target": spec.target, "data": competition.data_hash})
     _unchanged(registry, {"cross-validation": _recipe(competition)})
-    folds = _folds(workspace, competition)
+    folds = _folds(workspace, competition, fresh=registry.fact("folds") is None)
     _unchanged(registry, {"folds": folds.digest})
     slots, threads = config.compute.resolve()
     return Campaign(
@@ -162,10 +162,10 @@ def open_campaign(
     )
 
 
-def _folds(workspace: Workspace, competition: Competition) -> Folds:
+def _folds(workspace: Workspace, competition: Competition, *, fresh: bool) -> Folds:
     """The folds on file, or new ones put on file: a library's update must not move them."""
     path = workspace.root / "folds.npz"
-    if path.is_file():
+    if path.is_file() and not fresh:
         return Folds.load(path)
     folds = make_folds(competition.spec, competition.y, groups=competition.groups, times=competition.times)
     folds.save(path)

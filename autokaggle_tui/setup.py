@@ -97,8 +97,7 @@ def init_local(
         hidden = _register(given, competition, held)
         try:
             config = _config(workspace, replace(competition.spec, name=hidden.id))
-            written = _publish(staged, workspace / "data")
-            written += _write_learnings(Workspace(workspace).learnings)
+            written = [*_write_learnings(Workspace(workspace).learnings), *_publish(staged, workspace / "data")]
             save_config(workspace, config)
         except BaseException:
             hidden.remove()

@@ -233,7 +233,8 @@ def _to_dates(unique: pd.Series[Any]) -> pd.Series[Any] | None:
     for options in ({}, {"format": "mixed"}):
         dates = _coerced(unique, **options)
         if dates.notna().all():
-            return dates.dt.tz_localize(None).astype("datetime64[us]")
+            naive: pd.Series[Any] = dates.dt.tz_localize(None).astype("datetime64[us]")
+            return naive
     return None
 
 
@@ -244,4 +245,5 @@ def _coerced(unique: pd.Series[Any], **options: Any) -> pd.Series[Any]:
         # Pandas says when it takes each text by itself.
         warnings.simplefilter("ignore", UserWarning)
         text = unique.astype(str).str.strip()
-        return pd.to_datetime(text, errors="coerce", dayfirst=day_first, utc=True, **options)
+        dates: pd.Series[Any] = pd.to_datetime(text, errors="coerce", dayfirst=day_first, utc=True, **options)
+    return dates

@@ -16,7 +16,7 @@ from experiments.errors import RegistryError
 
 Row = dict[str, Any]
 
-JSON_COLUMNS: Final = frozenset({"data", "args", "params", "members", "figures", "message", "detail"})
+JSON_COLUMNS: Final = frozenset({"data", "args", "params", "members", "figures", "message", "detail", "plan"})
 
 MIGRATIONS: Final = (
     """
@@ -38,6 +38,7 @@ MIGRATIONS: Final = (
         run TEXT NOT NULL REFERENCES runs (id),
         status TEXT NOT NULL CHECK (status IN ('open', 'done', 'blocked')),
         kind TEXT NOT NULL DEFAULT '', family TEXT NOT NULL DEFAULT '', idea TEXT NOT NULL DEFAULT '',
+        plan TEXT NOT NULL DEFAULT '{}',
         started_at REAL NOT NULL, ended_at REAL
     );
 

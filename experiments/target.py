@@ -65,7 +65,7 @@ class Target:
         return encode_labels(self.text, classes), classes
 
     def _check_finite(self) -> None:
-        infinite = np.flatnonzero(np.isinf(self.numbers)) if self.numbers is not None else ()
+        infinite = np.flatnonzero(np.isinf(self.numbers) if self.numbers is not None else [])
         if len(infinite):
             rows = f"{len(infinite):,} row(s), first in row {infinite[0] + 1}"
             every = len(infinite) == len(self.text)

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from experiments.columns import harmonise, parse_dates
-from experiments.competition import load_competition
+from experiments.competition import load_competition, time_values
 from experiments.detect import detect_format, detect_id, detect_metric, detect_task
-from experiments.errors import DataError
-from experiments.metrics import get_metric
+from experiments.dummy import check_metric
+from experiments.errors import DataError, MetricError
+from experiments.metrics import Metric, get_metric, metrics_for
 from experiments.spec import Spec
 from experiments.target import Target, typed_labels
 
@@ -161,6 +162,100 @@ def test_a_word_in_a_regression_target_is_named_with_its_row(tmp_path: Path) -> 
     assert "'high' in row 3" in refusal(replace(BINARY, task_type="regression", metric="rmse"), data).message
 
 
+@pytest.mark.parametrize(("infinite", "said"), [("inf", "in every row"), ("1", "in 2 row(s), first in row 1")])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_an_infinite_target_is_named_as_such(tmp_path: Path, task: Any, infinite: str, said: str) -> None:
+    data = folder(tmp_path, f"id,a,y\n1,1,inf\n2,2,{infinite}\n3,3,inf\n", "id,a\n4,1\n")
+    error = refusal(replace(BINARY, task_type=task, metric="rmse"), data)
+    assert f"The target 'y' is infinite {said}" in error.message
+
+
+def test_columns_that_are_all_empty_are_no_features(tmp_path: Path) -> None:
+    data = folder(tmp_path, "id,a,y\n1,,0\n2,,1\n", "id,a\n3,1\n")
+    assert "No feature is left" in refusal(BINARY, data).message
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "targets", "said"),
+    [
+        ("regression", "rmsle", "-3.5 1 2", "rmsle needs targets from 0 up; the lowest is -3.5"),
+        ("regression", "qwk", "0 1 2.5", "whole-number targets"),
+        ("regression", "qwk", "0 1 5000", "too many grades"),
+        ("binary", "f1_of_my_own", "0 1 0", "score failed"),
+    ],
+)
+def test_a_metric_that_can_never_be_computed_is_refused(
+    tmp_path: Path, task: Any, metric: str, targets: str, said: str
+) -> None:
+    # The one row that matters is among many, of which a sample is scored.
+    values = targets.split() + targets.split()[1:2] * 5_000
+    rows = "".join(f"{row},{row},{value}\n" for row, value in enumerate(values))
+    data = folder(tmp_path, f"id,a,y\n{rows}", "id,a\n9999,1\n")
+    own = tmp_path / "metric.py"
+    own.write_text(
+        "NAME = 'f1_of_my_own'\nDIRECTION = 'maximize'\nPREDICTION = 'label'\ndef score(t, p): return 1 / 0\n"
+    )
+    found = get_metric(metric, metric_file=own if "own" in metric else None)
+    spec = replace(BINARY, task_type=task, metric=metric, direction=found.direction)
+    with pytest.raises(MetricError) as caught:
+        load_competition(spec, data, metric=found)
+    assert f"{metric} cannot score the target 'y'" in caught.value.message and said in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_metric_that_says_nothing_of_a_constant_is_accepted() -> None:
+    def correlation(truth: Any, pred: Any) -> float:
+        return float("nan") if np.ptp(pred) == 0 else float(np.corrcoef(truth, pred)[0, 1])
+
+    own = Metric("r", "maximize", frozenset({"regression", "binary"}), "value", function=correlation)
+    check_metric(own, np.arange(50.0), None, "y")
+    check_metric(own, np.arange(50, dtype=np.int32) % 2, 2, "y")
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_every_built_in_metric_can_score_a_target_it_fits(task: str) -> None:
+    y = np.arange(6_000) % 3
+    y = y.astype(np.float64) if task == "regression" else (y if task == "multiclass" else y % 2).astype(np.int32)
+    n_classes = {"binary": 2, "multiclass": 3, "regression": None}[task]
+    for name in metrics_for(task):
+        check_metric(get_metric(name.replace("@k", "@2")), y, n_classes, "y")
+
+
+def test_labels_with_a_space_cannot_be_ranked(tmp_path: Path) -> None:
+    spec = replace(BINARY, task_type="multiclass", metric="map@2")
+    data = folder(tmp_path, "id,a,y\n1,1,very high\n2,2,low\n3,3,mid\n", "id,a\n4,1\n")
+    error = refusal(spec, data)
+    assert "hold a space (e.g. 'very high')" in error.message and "with _" in error.hint
+    assert load_competition(replace(spec, metric="accuracy"), data).submission.kind == "label"
+
+
+@pytest.mark.parametrize("stamps_in", ["train", "test"])
+def test_dates_are_dates_whatever_the_format_of_the_file(tmp_path: Path, stamps_in: str) -> None:
+    days = ["2020-01-31", "2020-02-29", "2020-03-01"]
+    train = pd.DataFrame({"id": [1, 2, 3], "d": days, "y": [0, 1, 0]})
+    test = pd.DataFrame({"id": [4, 5, 6], "d": days})
+    for name, frame in (("train", train), ("test", test)):
+        kept = frame.assign(d=pd.to_datetime(frame["d"])) if name == stamps_in else frame
+        kept.to_parquet(tmp_path / f"{name}.parquet")
+    competition = load_competition(BINARY, tmp_path)
+    assert competition.columns.datetime == ("d",) and not competition.notes
+    assert competition.train["d"].tolist() == competition.test["d"].tolist() == [pd.Timestamp(day) for day in days]
+
+
+def test_text_beside_dates_stays_text(tmp_path: Path) -> None:
+    data = folder(tmp_path, "id,d,y\n1,2020-01-31,0\n2,2020-02-29,1\n", "id,d\n3,soon\n")
+    assert "holds dates in train and text in test" in load_competition(BINARY, data).notes[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_time_column_of_words_is_refused_without_a_warning(tmp_path: Path) -> None:
+    data = folder(tmp_path, "id,a,t,y\n1,1,2020-01-05,0\n2,2,b,1\n", "id,a,t\n3,1,b\n")
+    error = refusal(replace(BINARY, time_column="t", cv_strategy="time"), data)
+    assert "The time column 't' holds values that are no dates, e.g. 'b'" in error.message
+    clock = time_values(pd.Series(["10:20", None, "09:30"], dtype="str"))
+    assert clock[2] < clock[0] and np.isnat(clock[1])
+
+
 def test_an_empty_target_column_of_test_is_ignored(tmp_path: Path) -> None:
     competition = load_competition(BINARY, folder(tmp_path, "id,a,y\n1,1,0\n2,2,1\n", "id,a,y\n3,1,\n4,2,\n"))
     assert "empty column 'y'" in competition.notes[0]
@@ -301,7 +396,7 @@ class TestDetection:
             ([str(i % 5) for i in range(100)], None, ["1", "2.5"], "regression"),
             ([str(i % 5) for i in range(20)], None, None, "regression"),
             ([str(i) for i in range(100)], None, None, "regression"),
-            ([str(i) for i in range(30)], "accuracy", None, "multiclass"),
+            ([str(i) for i in range(30)] * 2, "accuracy", None, "multiclass"),
             (["0.5", "1.5", "2.25"] * 20, None, None, "regression"),
             (["True", "False"] * 20, None, None, "binary"),
         ],
@@ -312,6 +407,13 @@ class TestDetection:
             Target.read("y", text(*values)), metric=get_metric(metric) if metric else None, sample=frame
         )
         assert choice.value == task and choice.reason
+
+    @pytest.mark.parametrize("step", [1.0, 0.37])
+    def test_numbers_that_hardly_repeat_are_no_classes(self, step: float) -> None:
+        values = text(*[f"{i * step:g}" for i in range(600)])
+        with pytest.raises(MetricError, match="roc_auc needs classes, and 'a' holds 600 different numbers") as caught:
+            detect_task(Target.read("a", values), metric=get_metric("roc_auc"))
+        assert "--metric rmse" in caught.value.hint
 
     def test_prose_is_no_target(self) -> None:
         with pytest.raises(DataError, match="30 different texts in 30 rows"):

@@ -19,9 +19,10 @@ from autokaggle_tui.setup import demo_workspace, init_local
 from backends.platforms.local_platform import LocalPlatform
 from backends.platforms.local_store import LocalCompetition
 from experiments.competition import Competition, load_competition
-from experiments.errors import AutokaggleError, ConfigError, DataError, MetricError, WorkspaceError
+from experiments.errors import AutokaggleError, ConfigError, DataError, MetricError, UsageError, WorkspaceError
 from experiments.files import sha256_file
 from experiments.holdout import hold_out
+from experiments.learnings import master_copy
 from experiments.metrics import get_metric
 from experiments.submission import submission_frame, validate_submission
 
@@ -82,7 +83,10 @@ def test_three_files_become_a_workspace(source: Path, tmp_path: Path) -> None:
     spec = config.spec()
     assert (spec.task_type, spec.metric, spec.cv_strategy) == ("binary", "roc_auc", "stratified")
     assert snapshot(workspace / "data") == snapshot(source), "files are copied byte for byte"
-    assert sorted(path.name for path in workspace.iterdir()) == ["config.json", "data"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["LEARNINGS.md", "config.json", "data"]
+    assert (workspace / "LEARNINGS.md").read_text() == master_copy()
+    assert "config.json, LEARNINGS.md, data/sample_submission.csv" in said(lines, "written")
+    assert not [line for line in lines if line.startswith(("note", "scale"))]
 
 
 def test_without_a_test_a_quarter_is_held_back_outside_the_workspace(source: Path, tmp_path: Path, home: Path) -> None:
@@ -215,6 +219,15 @@ def test_rare_classes_stay_in_train() -> None:
         ("id,a,y\n1,2,0\n2,3,1\n", {"target": "y", "metric": "aucc"}, MetricError, "aucc"),
         ("id,a,y\n1,2,0\n2,3,1\n3,2,2\n", {"target": "y", "metric": "f1"}, MetricError, "the task is multiclass"),
         ("", {"target": "y"}, DataError, "is empty"),
+        ("id,y\n1,0\n2,1\n", {"target": "y"}, DataError, "/t.csv has no features: only the id and the target"),
+        ("a,y\n" + "1,-2\n2,3.5\n" * 9, {"target": "y", "metric": "rmsle"}, MetricError, "the lowest is -2"),
+        (
+            "a,y\n" + "1,u v\n2,w\n3,x\n" * 9,
+            {"target": "y", "metric": "map@2"},
+            DataError,
+            "hold a space (e.g. 'u v')",
+        ),
+        ("a,y\n" + "1,inf\n" * 9, {"target": "y"}, DataError, "infinite in every row"),
     ],
 )
 def test_wrong_input_is_told_and_leaves_nothing_behind(
@@ -284,7 +297,96 @@ def test_an_init_that_was_killed_before_its_config_is_run_again(source: Path, tm
     (workspace / ".tmp-init-0").mkdir()
     init_local(workspace, source / "train.csv", target="left")
     assert snapshot(workspace / "data") == before
-    assert sorted(path.name for path in workspace.iterdir()) == ["config.json", "data"]
+    assert sorted(path.name for path in workspace.iterdir()) == ["LEARNINGS.md", "config.json", "data"]
+
+
+def test_rules_of_ones_own_are_kept(source: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    (workspace / "LEARNINGS.md").write_text("# Mine\n")
+    lines = init_local(workspace, source / "train.csv", target="left")
+    assert (workspace / "LEARNINGS.md").read_text() == "# Mine\n"
+    assert "LEARNINGS.md" not in said(lines, "written")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (None, "churn: after the file or its folder, 'churn'"),
+        ("sales-2", "sales-2"),
+        ("My sales/π", "my-sales: from 'My sales/π'; a name is lower-case letters, digits and dashes"),
+        ("taken", "taken-2: from 'taken'; 'taken' is taken"),
+    ],
+)
+def test_the_name_that_was_chosen_is_said(source: Path, tmp_path: Path, name: str | None, expected: str) -> None:
+    init_local(tmp_path / "other", source / "train.csv", target="left", name="taken")
+    lines = init_local(tmp_path / "w", source / "train.csv", target="left", name=name)
+    assert lines[0] == f"name        {expected}"
+    assert load_config(tmp_path / "w").competition == expected.split(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"id_column": "left"}, "--id and --target name the same column, 'left'"),
+        ({"group_column": "left"}, "--group and --target name the same column"),
+        ({"time_column": "left"}, "--time and --target name the same column"),
+        ({"group_column": "city", "time_column": "age"}, "--group and --time cannot be given together"),
+        ({"id_column": ""}, "--id is empty"),
+        ({"folds": 1}, "1 folds are too few"),
+        ({"seed": -1}, "The seed -1 is out of range"),
+        ({"seed": 2**40}, "is out of range"),
+    ],
+)
+def test_options_that_contradict_each_other_are_wrong_usage(
+    source: Path, tmp_path: Path, home: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        init_local(tmp_path / "w", source / "train.csv", target="left", **options)
+    assert said in caught.value.message and caught.value.hint
+    assert not (tmp_path / "w").exists() and not home.exists()
+
+
+def test_the_order_that_qwk_takes_words_in_is_said(tmp_path: Path) -> None:
+    grades = ["poor", "fair", "good"]
+    frame = pd.DataFrame(
+        {"a": range(60), "grade": [grades[i % 3] for i in range(60)], "level": [i % 3 for i in range(60)]}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    words = init_local(tmp_path / "w", tmp_path / "t.csv", target="grade", metric="qwk")
+    assert "fair < good < poor: qwk takes the classes in alphabetical order" in said(words, "scale")
+    numbers = init_local(tmp_path / "n", tmp_path / "t.csv", target="level", metric="qwk")
+    assert not [line for line in numbers if line.startswith("scale")]
+
+
+def test_what_is_odd_about_a_sample_is_noted(source: Path, tmp_path: Path) -> None:
+    sample = source / "sample_submission.csv"
+    frame = pd.read_csv(sample).rename(columns={"left": "prediction"})
+    frame.to_csv(sample, index=False)
+    lines = init_local(tmp_path / "t", source / "train.csv", source / "test.csv", sample, target="left")
+    assert "column 'prediction' is not called 'left'" in said(lines, "note")
+    lines = init_local(tmp_path / "h", source / "train.csv", sample=sample, target="left")
+    assert any("none of the 50 ids ('id') of the sample submission are in train" in line for line in lines)
+    frame.assign(id=range(100, 150)).to_csv(sample, index=False)
+    lines = init_local(tmp_path / "k", source / "train.csv", sample=sample, target="left")
+    assert not any("are in train" in line for line in lines)
+
+
+def test_numbers_are_no_classes_and_the_metric_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pd.DataFrame({"a": rng.normal(size=600), "b": range(600)}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(MetricError, match="roc_auc needs classes, and 'a' holds 600 different numbers in 600 rows"):
+        init_local(tmp_path / "w", tmp_path / "t.csv", target="a", metric="roc_auc")
+
+
+def test_too_few_groups_are_answered_with_the_option_that_helps(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 groups are too few for 5 folds") as caught:
+        init_local(tmp_path / "w", source / "train.csv", source / "test.csv", target="left", group_column="city")
+    assert caught.value.hint == "Give --folds 3."
+    lines = init_local(
+        tmp_path / "w", source / "train.csv", source / "test.csv", target="left", group_column="city", folds=3
+    )
+    assert "3, stratified_group" in said(lines, "folds")
 
 
 def test_files_may_lie_in_the_data_folder_already_if_nothing_is_hidden(source: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The loop as its owner sees it: whole rounds with real slots, a real registry and the real playbook."""
 
 import json
+import os
 import threading
 
 import numpy as np
@@ -88,6 +89,54 @@ def test_a_crash_is_fixed_by_the_builder(workspace: Workspace):
     assert statuses(workspace)["R01"] == "keep"
     phases = [(phase["phase"], phase["attempt"], phase["outcome"]) for phase in load_round(workspace, "1")["phases"]]
     assert ("run", 1, "crash") in phases and ("fix", 1, "CODED") in phases and ("run", 2, "keep") in phases
+
+
+def test_a_fix_that_repeats_code_which_ran_before_settles_the_crash(workspace: Workspace):
+    script = own(1, MEAN) | own(2, BROKEN["crash"]) | {(2, "fix"): MEAN}
+    play(workspace, 2, script)
+    assert statuses(workspace)["R02"] == "crash"
+    assert "repeats" in load_round(workspace, "2")["experiment"]["reason"]
+    assert load_round(workspace, "2")["round"]["status"] == "done"
+
+
+def test_the_same_predictions_do_not_join_the_pool_twice(workspace: Workspace):
+    script = own(1, MEAN) | own(2, MEAN.replace("rng = ", "chance = rng = "))
+    play(workspace, 2, script)
+    twin = load_round(workspace, "2")["experiment"]
+    assert (twin["status"], twin["in_pool"]) == ("discard", 0) and "R01" in twin["reason"]
+
+
+def test_a_prediction_whose_file_is_gone_leaves_the_pool_with_a_warning(workspace: Workspace):
+    play(workspace, 2)
+    workspace.file(2, "oof.npy").unlink()
+    code, events = play(workspace, 1)
+    assert code == 0
+    assert any("R02 leaves the pool" in data["text"] for data in kinds(events, "warning"))
+
+
+def test_files_of_an_earlier_campaign_are_not_adopted(workspace: Workspace):
+    play(workspace, 1)
+    workspace.facts.unlink()
+    change_config(workspace, cv_folds=3)
+    for path in workspace.rounds.iterdir():
+        os.utime(path, (1.0, 1.0))
+    _, events = play(workspace, 1)
+    assert not kinds(events, "adopted")
+    assert kinds(events, "run_started")[0]["folds"] == 3
+    assert len(load_round(workspace, "1")["folds"]) == 3
+
+
+def test_an_accepted_plan_is_a_fact_that_an_edited_file_cannot_change(workspace: Workspace):
+    def edit(row):
+        if row["kind"] == "plan_accepted":
+            workspace.file(1, "plan.md").write_text(PLAN.format(family="edited"))
+            threading.Thread(target=ask, args=(workspace, "stop")).start()
+
+    play(workspace, 1, on_event=edit)
+    play(workspace, 1)
+    assert (
+        load_round(workspace, "1")["experiment"]["family"] == load_round(workspace, "1")["round"]["family"] != "edited"
+    )
 
 
 def test_an_approval_cannot_lift_a_blocking_rule(workspace: Workspace):

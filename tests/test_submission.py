@@ -20,6 +20,7 @@ from experiments.submission import (
     SubmissionFormat,
     class_order,
     decode_submission,
+    naming_note,
     submission_frame,
     validate_submission,
 )
@@ -169,6 +170,25 @@ def test_predictions_that_make_no_file(tmp_path: Path, pred: np.ndarray, said: s
 )
 def test_columns_find_their_class(columns: list[str], classes: list[Any], order: tuple[int, ...]) -> None:
     assert class_order(columns, classes) == order
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "classes", "said"),
+    [
+        (("y",), "probability", ("no", "yes"), None),
+        (("p_yes",), "probability", ("no", "yes"), None),
+        (("p_no",), "probability", ("no", "yes"), "named like the class no, but will hold the probability of yes"),
+        (("pred",), "probability", ("no", "yes"), "'pred' is not called 'y'"),
+        (("pred",), "value", None, "'pred' is not called 'y'"),
+        (("p_b", "p_a", "p_c"), "class_probabilities", ("a", "b", "c"), None),
+        (("x", "y", "z"), "class_probabilities", ("a", "b", "c"), "x, y, z do not name the classes"),
+    ],
+)
+def test_columns_that_are_not_named_for_what_they_hold_are_pointed_out(
+    columns: tuple[str, ...], kind: Any, classes: tuple[str, ...] | None, said: str | None
+) -> None:
+    note = naming_note(SubmissionFormat("id", columns, kind), classes, "y")
+    assert note is None if said is None else note is not None and said in note
 
 
 def test_another_number_of_columns_than_classes_is_refused() -> None:

@@ -123,6 +123,11 @@ def test_find_table_knows_three_formats_and_refuses_two_at_once(tmp_path: Path) 
         ("t.csv", b"\xe9,b\n1,2\n", "not UTF-8: the byte at offset 0"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "not UTF-8"),
         ("t.csv", b"a;b\n1;2\n", "separated by semicolons"),
+        ("t.csv", bytes(range(128)) * 9, "is not text"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is not text"),
+        ("t.csv.gz", gzip.compress(b"SQLite format 3\x00\tand so on"), "is not text"),
+        ("t.csv", "a,b\n1,2\n".encode("utf-16-le"), "is not text"),
+        ("t.csv", b"a\tb\n1\t2\n", "separated by tabs"),
         ("t.csv", b"PK\x03\x04 and so on", "zip archive"),
         ("t.csv", gzip.compress(b"a\n1\n"), "compressed with gzip"),
         ("t.csv.gz", b"a\n1\n", "not compressed"),
@@ -141,8 +146,10 @@ def test_each_defect_has_its_own_message(tmp_path: Path, name: str, content: byt
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert "does not exist" in defect(tmp_path / "t.csv").message
-    (tmp_path / "d.csv").mkdir()
-    assert "not a file" in defect(tmp_path / "d.csv").message
+    assert "no ending" in defect(tmp_path / "t").message
+    for name in ("d.csv", "d"):
+        (tmp_path / name).mkdir()
+        assert defect(tmp_path / name).message == f"{tmp_path / name} is a folder."
 
 
 def test_nested_parquet_columns_are_named(tmp_path: Path) -> None:

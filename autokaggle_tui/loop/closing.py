@@ -10,7 +10,7 @@ from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import decide, submit, submitted
 from backends.platforms.base import Platform
-from experiments.errors import DataError, PlatformError
+from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.predictions import array_sha, save_array
 from experiments.schema import Row
 
@@ -35,13 +35,13 @@ class Closing:
             return
         if submitted(self.campaign, best["id"]):
             return
-        decision = decide(self.campaign, self.platform, best, vetoed=self._veto(best), last=True)
-        if not decision.submit:
-            registry.event("submission_skipped", experiment=best["id"], reason=decision.reason)
-            return
         try:
-            await submit(self.campaign, self.platform, best)
-        except (PlatformError, DataError) as error:
+            decision = decide(self.campaign, self.platform, best, vetoed=self._veto(best), last=True)
+            if decision.submit:
+                await submit(self.campaign, self.platform, best)
+            else:
+                registry.event("submission_skipped", experiment=best["id"], reason=decision.reason)
+        except (PlatformError, DataError, PredictionError) as error:
             registry.event("warning", text=f"submission of {best['id']}: {error}")
 
     async def _blend(self) -> None:
@@ -58,12 +58,14 @@ class Closing:
         await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
 
     def _best(self) -> Row | None:
-        """The champion, or the best cross-fitted blend where that scores better."""
+        """The champion, or a cross-fitted blend or single model that scores better: the run is over, each counts."""
         registry, metric = self.campaign.registry, self.campaign.metric
         best = registry.champion()
-        for blend in registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY started_at"):
-            if best is not None and metric.better(blend["score"], best["score"]):
-                best = blend
+        others = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY started_at")
+        single = registry.best_single(metric.direction)
+        for other in [*others, *([single] if single else [])]:
+            if best is None or metric.better(other["score"], best["score"]):
+                best = other
         return best
 
     def _veto(self, best: Row) -> str:
@@ -82,7 +84,10 @@ class Closing:
         )
         if row is None:
             return None
-        code = (self.campaign.workspace.rounds / f"{row['id']}_experiment.py").read_text(encoding="utf-8")
+        try:
+            code = (self.campaign.workspace.rounds / f"{row['id']}_experiment.py").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
         found = self.runner.partial_test(row["id"], code)
         if found is None:
             return None

@@ -156,6 +156,8 @@ class Desk:
                 "handover", role, round, (), (), ("DONE",), view, {"notes": "Leave a brief for your successor."}
             )
             asked = await self._ask(task)
+            if not asked.answer.word:
+                asked = await self._ask(task, Playbook())
             said = f"You take over. Your predecessor leaves this brief: {one_line(asked.answer.line, 4000)}"
             agent.messages = [Message("user", said), Message("assistant", "DONE")]
             agent.generation += 1
@@ -193,13 +195,19 @@ class Desk:
             for row in self.campaign.registry.rows("SELECT sha256 FROM phases WHERE round = ?", [task.round])
             for sha in row["sha256"].split()
         }
-        if any(sha256_text(text) in known for text in files.values()):
+        if any(sha256_text(text) in known for text in files.values()) or self._older(task):
             return None
         last = files[task.outputs[-1]]
         word = opening_word(last, task.answers) if len(task.answers) > 1 else task.answers[0]
         answer = Answered(word, one_line(last.strip().splitlines()[0]) if len(task.answers) > 1 else word, files)
         self.campaign.registry.event("adopted", round=task.round, phase=task.phase, files=list(files))
         return self._publish(task, attempt, answer, "adopted", 0.0, write=False)
+
+    def _older(self, task: Task) -> bool:
+        """Whether the phase's files were there before the round began: those of another campaign."""
+        began = self.campaign.registry.value("SELECT started_at FROM rounds WHERE round = ?", [task.round])
+        paths = (self.campaign.workspace.rounds / name for name in task.outputs)
+        return any(path.stat().st_mtime < began - 1.0 for path in paths)
 
     def _read(self, task: Task) -> dict[str, str] | None:
         files = {}

@@ -12,7 +12,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.desk import Desk, PhaseResult
 from autokaggle_tui.loop.planning import past_experiments
 from autokaggle_tui.loop.runner import Runner, RunResult
-from autokaggle_tui.loop.scoring import record_rulings, settle
+from autokaggle_tui.loop.scoring import load_pool, record_rulings, settle
 from autokaggle_tui.workspace import round_name
 from backends.models.tasks import CampaignView
 from experiments.blending import fit_blend
@@ -20,8 +20,8 @@ from experiments.code import normalised_code_sha
 from experiments.files import sha256_text, write_atomic
 from experiments.plan import PlanHeader
 from experiments.pool import BlendError, PoolMember
-from experiments.predictions import load_array
-from experiments.rules import blend_limits, blocking, check_code
+from experiments.rules import Ruling, blend_limits, blocking, check_code
+from experiments.rulings import gain_figures
 from experiments.schema import Row
 
 FIX_ATTEMPTS = 2
@@ -53,19 +53,24 @@ class Experimenter:
             crash = self._crashed(number, attempt)
             if crash is None:
                 if self._repeats(number, name, code.text, header.params):
-                    return None
-                result, seconds = await self._run(number, name, header, code.text)
+                    return await self._give_up(number, name, attempt) if attempt > 1 else None
+                result, seconds = await self._run(number, name, header, code.text, attempt)
                 last = attempt > FIX_ATTEMPTS
                 if result.status != "crash" or last:
                     return await self._settle(number, name, attempt, result, seconds)
                 crash = self._record_crash(number, attempt, result)
             fixed = await self._fix(number, view, attempt, facts, code, crash)
             if fixed.text == code.text and fixed.fresh:
-                log = self.campaign.workspace.file(number, "run.log").read_text(encoding="utf-8").rstrip()
-                result = RunResult("crash", str(crash["error"]), {}, None, None, log, str(crash["traceback"]))
-                return await self._settle(number, name, attempt + 1, result, 0.0)
+                return await self._give_up(number, name, attempt + 1)
             code = fixed
         raise AssertionError("the last attempt always settles")
+
+    async def _give_up(self, number: int, name: str, attempt: int) -> Row:
+        """Settle a crashed experiment whose fix is code that ran before."""
+        crash = self._crashed(number, attempt - 1) or {"error": "it crashed", "traceback": ""}
+        reason = f"{crash['error']}; the fix repeats code that ran before"
+        log = f"{name}: {reason}\n{crash['traceback']}"
+        return await self._settle(number, name, attempt, RunResult("crash", reason, {}, None, None, log), 0.0)
 
     async def blend(
         self, name: str, number: int | None, members: tuple[str, ...], idea: str, *, source: str = "round"
@@ -76,7 +81,7 @@ class Experimenter:
             return settled
         self._open(name, number, kind="blend", family="blend", idea=idea, source=source)
         started = time.monotonic()
-        result, weights = await asyncio.to_thread(self._fit, self._pool(), members)
+        result, weights = await asyncio.to_thread(self._fit, load_pool(self.campaign), members)
         with self.campaign.registry.transaction():
             for fold, score in result.fold_scores.items():
                 self.campaign.registry.upsert(
@@ -94,14 +99,6 @@ class Experimenter:
         return await settle(
             self.campaign, name, result, seconds=time.monotonic() - started, members=list(weights.items())
         )
-
-    def _pool(self) -> dict[str, PoolMember]:
-        """Every prediction a blend may choose from, memory-mapped."""
-        rounds = self.campaign.workspace.rounds
-        return {
-            row["id"]: PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
-            for row in self.campaign.registry.pool()
-        }
 
     def _fit(self, pool: Mapping[str, PoolMember], members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float]]:
         campaign = self.campaign
@@ -125,9 +122,17 @@ class Experimenter:
                 *blend.notes,
             ]
         )
-        return RunResult("complete", "", dict(enumerate(blend.fold_scores)), blend.oof, blend.test, log), weights
+        rulings: tuple[Ruling, ...] = ()
+        if blend.evidence is not None:
+            figures = gain_figures(blend.evidence)
+            said = f"lifted by cross-fitted evidence: {blend.evidence.mean:+.5g}, t = {blend.evidence.t:.2f}"
+            rulings = tuple(Ruling(rule, "warn", said, figures) for rule in blend.lifted)
+        scores = dict(enumerate(blend.fold_scores))
+        return RunResult("complete", "", scores, blend.oof, blend.test, log, rulings=rulings), weights
 
-    async def _run(self, number: int, name: str, header: PlanHeader, code: str) -> tuple[RunResult, float]:
+    async def _run(
+        self, number: int, name: str, header: PlanHeader, code: str, attempt: int
+    ) -> tuple[RunResult, float]:
         self._open(
             name,
             number,
@@ -135,18 +140,26 @@ class Experimenter:
             family=header.family,
             idea=header.idea or header.hypothesis,
             parent=header.parent,
-            params=header.params,
+            # A fixed file is no longer what the plan's parameters say.
+            params=header.params if attempt == 1 else {},
             code=code,
         )
-        started = time.monotonic()
+        await self.runner.starting
+        control = self.runner.control
+        started, paused = time.monotonic(), control.total_paused()
         result = await self.runner.run(name, code, minutes=header.minutes)
-        return result, time.monotonic() - started
+        return result, time.monotonic() - started - (control.total_paused() - paused)
 
     async def _settle(self, number: int, name: str, attempt: int, result: RunResult, seconds: float) -> Row:
         campaign = self.campaign
         write_atomic(campaign.workspace.file(number, "run.log"), f"{result.log}\n".encode())
-        row = await settle(campaign, name, result, seconds=max(seconds, self._fold_seconds(name)))
-        self._record(number, attempt, row["status"], {"error": row["reason"]}, seconds)
+        row = await settle(
+            campaign,
+            name,
+            result,
+            seconds=max(seconds, self._fold_seconds(name)),
+            also=lambda status, reason: self._record(number, attempt, status, {"error": reason}, seconds),
+        )
         if result.status != "timeout":
             self.runner.discard(name)
         return row

@@ -20,13 +20,14 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.submitting import decide, submit, submitted
 from backends.models.tasks import CampaignView
 from backends.platforms.base import Platform
-from experiments.errors import DataError, PlatformError
+from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.profile import profile
 from experiments.schema import Row
 
 BLOCKED_IN_A_ROW = 3
 LEAST_ROUND_SECONDS = 2.0
 RETRO_WANTED = "retro_wanted"
+RETRO_ROUND = "retro_round"
 
 
 @dataclass
@@ -58,7 +59,14 @@ class Orchestrator:
         Raises:
             StopRun: The person asked for a stop; nothing is closed, the same command goes on.
         """
-        reason = await self._rounds()
+        self.experimenter.runner.sweep()
+        registry = self.campaign.registry
+        # That no further round is played is a fact of the run: a crash while closing does not open another.
+        over = f"over:{registry.run}"
+        reason = registry.fact(over)
+        if reason is None:
+            reason = await self._rounds()
+            registry.set_fact(over, reason)
         await self.closing.close()
         return reason
 
@@ -100,7 +108,6 @@ class Orchestrator:
         await self.desk.hand_over(number, view)
         if self._retro_due(number):
             await self.desk.perform(number, "retro", view)
-            self.campaign.registry.execute("DELETE FROM facts WHERE key = ?", [RETRO_WANTED])
         await self.desk.perform(number, "research", view)
         header = await self.planner.plan(number, view)
         if header is None:
@@ -131,6 +138,9 @@ class Orchestrator:
             return
         with registry.transaction():
             registry.insert("rounds", round=number, run=registry.run, status="open", started_at=registry.clock())
+            if number > 0 and registry.fact(RETRO_WANTED) is not None:
+                registry.set_fact(RETRO_ROUND, str(number))
+                registry.execute("DELETE FROM facts WHERE key = ?", [RETRO_WANTED])
             registry.event("round_started", round=number)
 
     def _finish(self, number: int, status: str, reason: str = "") -> tuple[str, str]:
@@ -150,10 +160,8 @@ class Orchestrator:
         return self.campaign.view(number, rounds_left=left, seconds_left=self.clock.left())
 
     def _retro_due(self, number: int) -> bool:
-        if self.campaign.registry.done_phase(number, "retro") is not None:
-            return True
         every = self.campaign.config.retro_every
-        return (every > 0 and number % every == 0) or self.campaign.registry.fact(RETRO_WANTED) is not None
+        return (every > 0 and number % every == 0) or self.campaign.registry.fact(RETRO_ROUND) == str(number)
 
     def _result(self, row: Row) -> dict[str, Any]:
         registry = self.campaign.registry
@@ -188,15 +196,15 @@ class Orchestrator:
         if submitted(self.campaign, experiment["id"]):
             outcome, reason = "submitted", "settled after a restart"
         else:
-            decision = decide(self.campaign, self.platform, experiment, vetoed=vetoed, last=False)
-            reason = decision.reason
-            if decision.submit:
-                try:
+            try:
+                decision = decide(self.campaign, self.platform, experiment, vetoed=vetoed, last=False)
+                reason = decision.reason
+                if decision.submit:
                     receipt = await submit(self.campaign, self.platform, experiment)
                     outcome, reason = receipt.state, receipt.message or reason
-                except (PlatformError, DataError) as error:
-                    outcome, reason = "failed", str(error)
-                    registry.event("warning", round=number, text=f"submission of {experiment['id']}: {error}")
+            except (PlatformError, DataError, PredictionError) as error:
+                outcome, reason = "failed", str(error)
+                registry.event("warning", round=number, text=f"submission of {experiment['id']}: {error}")
         with registry.transaction():
             registry.upsert(
                 "phases",

@@ -27,21 +27,20 @@ class Planner:
 
         An accepted plan is a fact of the round, so rules edited later do not open it again.
         """
+        row = self.campaign.registry.row("SELECT plan FROM rounds WHERE round = ?", [number])
+        if row is not None and row["plan"]:
+            return PlanHeader.model_validate(row["plan"])
         planned = await self.desk.perform(number, "plan", view)
         header = parse_plan(planned.text).header
-        accepted = self.campaign.registry.value("SELECT kind FROM rounds WHERE round = ?", [number])
-        if accepted:
-            return header
         if header.kind == "stop":
             return self._accept(number, header)
         rulings = self.rulings(number, header)
         facts = {"plan": header.model_dump(mode="json"), "rulings": as_facts(rulings)}
         review = await self.desk.perform(number, "review", view, facts=facts)
-        if review.fresh:
-            record_rulings(self.campaign, number, "review", rulings)
+        record_rulings(self.campaign, number, "review", rulings)
         if review.word == "APPROVED" and not blocking(rulings):
             return self._accept(number, header)
-        if review.word == "APPROVED" and review.fresh:
+        if review.word == "APPROVED":
             self._overrule(number, blocking(rulings)[0])
         revised = await self.desk.perform(number, "revise", view, facts=facts | {"reason": review.line})
         header = parse_plan(revised.text).header
@@ -74,7 +73,12 @@ class Planner:
         registry = self.campaign.registry
         with registry.transaction():
             registry.update(
-                "rounds", number, kind=header.kind, family=header.family, idea=header.idea or header.hypothesis
+                "rounds",
+                number,
+                kind=header.kind,
+                family=header.family,
+                idea=header.idea or header.hypothesis,
+                plan=header.model_dump(mode="json"),
             )
             registry.event(
                 "plan_accepted",
@@ -88,6 +92,10 @@ class Planner:
 
     def _overrule(self, number: int, ruling: Ruling) -> None:
         registry = self.campaign.registry
+        if registry.row(
+            "SELECT 1 FROM verdicts WHERE round = ? AND verdict = 'REVISE' AND author = 'engine'", [number]
+        ):
+            return
         registry.insert(
             "verdicts",
             round=number,

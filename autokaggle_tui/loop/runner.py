@@ -21,14 +21,14 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
 from experiments.blending import mix_gain
-from experiments.errors import MetricError
+from experiments.errors import MetricError, PredictionError
 from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
 from experiments.predictions import join_oof, join_test, load_array
 from experiments.rules import Ruling, check_gate
 from experiments.schema import Row
-from experiments.significance import fold_noise
+from experiments.significance import Gain, fold_noise
 
 RunStatus = Literal["complete", "discard", "killed", "crash", "timeout", "invalid"]
 LOG_CAP = 2_000_000
@@ -157,6 +157,17 @@ class Runner:
         tests = np.stack([part.test for part in parts.values()])
         return np.asarray(tests.mean(axis=0, dtype=np.float64), dtype=np.float32), len(parts)
 
+    def sweep(self) -> None:
+        """Remove fold files that belong to no experiment that may still need them."""
+        rows = self.campaign.registry.rows(
+            "SELECT f.key FROM folds f JOIN experiments e ON e.id = f.experiment "
+            "WHERE e.status IN ('running', 'timeout')"
+        )
+        needed = {row["key"] for row in rows}
+        for path in (self.campaign.workspace.cache / "folds").glob("*.npz"):
+            if path.stem not in needed:
+                path.unlink(missing_ok=True)
+
     def discard(self, experiment: str) -> None:
         """Forget the fold files of an experiment whose prediction is joined, or that is given up."""
         for row in self.campaign.registry.rows("SELECT key FROM folds WHERE experiment = ?", [experiment]):
@@ -269,14 +280,6 @@ class Runner:
         if 0 not in theirs:
             return
         metric = self.campaign.metric
-        rows = self.campaign.folds.splits[0][1]
-        stored = registry.value("SELECT oof FROM predictions WHERE experiment = ?", [best["id"]])
-        evidence = mix_gain(
-            run.parts[0].valid,
-            load_array(self.campaign.workspace.rounds / stored)[rows],
-            self.campaign.competition.y[rows],
-            metric,
-        )
         others = [scores for scores in map(self._whole, registry.pool()) if scores]
         run.rulings = check_gate(
             self.campaign.rules,
@@ -286,11 +289,22 @@ class Runner:
             direction=metric.direction,
             bounded=metric.bounded,
             noise=fold_noise([theirs[fold] for fold in sorted(theirs)], others),
-            evidence=evidence,
+            evidence=self._evidence(run, best["id"]),
         )
         for ruling in run.rulings:
             if ruling.verdict == "block" and run.verdict is None:
                 run.verdict = ("killed", ruling.reason)
+
+    def _evidence(self, run: _Run, best: str) -> Gain | None:
+        """What the new fold adds to best_single on the same rows; None when that prediction is gone."""
+        campaign = self.campaign
+        rows = campaign.folds.splits[0][1]
+        stored = campaign.registry.value("SELECT oof FROM predictions WHERE experiment = ?", [best])
+        try:
+            theirs = load_array(campaign.workspace.rounds / str(stored))[rows]
+        except PredictionError:
+            return None
+        return mix_gain(run.parts[0].valid, theirs, campaign.competition.y[rows], campaign.metric)
 
     def _whole(self, row: Row) -> list[float]:
         """The fold scores of a pool member, in order; empty when a fold has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.runner import RunResult
 from experiments.correlation import correlate
-from experiments.errors import MetricError
+from experiments.errors import MetricError, PredictionError
+from experiments.pool import PoolMember
 from experiments.predictions import array_sha, load_array, save_array
 from experiments.registry import pairs
 from experiments.rules import Ruling, check_champion
@@ -79,13 +80,26 @@ def _gain(campaign: Campaign, ours: Mapping[int, float], theirs: Mapping[int, fl
     )
 
 
+def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
+    """Every prediction a blend may choose from, memory-mapped.
+
+    A prediction whose files are gone or damaged leaves the pool, with a warning.
+    """
+    registry, rounds = campaign.registry, campaign.workspace.rounds
+    found: dict[str, PoolMember] = {}
+    for row in registry.pool():
+        try:
+            found[row["id"]] = PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
+        except PredictionError as error:
+            with registry.transaction():
+                registry.update("experiments", row["id"], in_pool=0)
+                registry.event("warning", text=f"{row['id']} leaves the pool: {error.message}")
+    return found
+
+
 async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> dict[str, float]:
     """Pearson correlation of a new prediction with every one in the pool."""
-    others = {
-        row["id"]: load_array(campaign.workspace.rounds / row["oof"])
-        for row in campaign.registry.pool()
-        if row["id"] != experiment
-    }
+    others = {name: member.oof for name, member in load_pool(campaign).items() if name != experiment}
     return await asyncio.to_thread(correlate, oof, others, campaign.folds.covered) if others else {}
 
 
@@ -98,9 +112,20 @@ def _twin(campaign: Campaign, experiment: str, oof: np.ndarray) -> str | None:
 
 
 async def settle(
-    campaign: Campaign, experiment: str, result: RunResult, *, seconds: float, members: Sequence[Any] = ()
+    campaign: Campaign,
+    experiment: str,
+    result: RunResult,
+    *,
+    seconds: float,
+    members: Sequence[Any] = (),
+    also: Callable[[str, str], None] = lambda _status, _reason: None,
 ) -> Row:
     """Make the outcome of a run a fact: files first, then everything else in one transaction.
+
+    Args:
+        seconds: Wall seconds of the run, pauses left out.
+        members: Of a blend: (experiment, weight).
+        also: Called with status and reason inside the transaction.
 
     Returns:
         The experiment's row, with its id.
@@ -112,7 +137,7 @@ async def settle(
     now = registry.clock()
     twin: str | None = None
     if result.status != "complete" or result.oof is None or result.test is None:
-        standing = Standing(result.status, result.reason, None, None, None, None, result.rulings)
+        standing = Standing(result.status, result.reason, None, None, None, None, ())
     else:
         standing = await stand(campaign, result.oof, result.fold_scores)
         twin = _twin(campaign, experiment, result.oof)
@@ -152,7 +177,8 @@ async def settle(
             )
             for pair in pairs(close, experiment):
                 registry.upsert("correlations", **pair)
-        record_rulings(campaign, row["round"], "run", standing.rulings)
+        record_rulings(campaign, row["round"], "run", (*result.rulings, *standing.rulings))
+        also(standing.status, standing.reason)
         registry.event(
             "experiment_done",
             round=row["round"],
@@ -164,7 +190,7 @@ async def settle(
             t=standing.t,
             against=standing.against,
             reason=standing.reason,
-            ruled=any(ruling.verdict == "block" for ruling in standing.rulings),
+            ruled=any(ruling.verdict == "block" for ruling in (*result.rulings, *standing.rulings)),
             seconds=round(seconds, 2),
         )
         if standing.status == "keep":
@@ -181,9 +207,13 @@ async def settle(
 
 
 def record_rulings(campaign: Campaign, round: int | None, phase: str, rulings: Sequence[Ruling]) -> None:
-    """Keep every rule that fired as a verdict, with its figures."""
+    """Keep every rule that fired as a verdict, with its figures; one that is kept already is not told again."""
+    known = campaign.registry.rows(
+        "SELECT rule, reason FROM verdicts WHERE round IS ? AND phase = ? AND author = 'rules'", [round, phase]
+    )
+    told = {(row["rule"], row["reason"]) for row in known}
     for ruling in rulings:
-        if ruling.verdict == "pass":
+        if ruling.verdict == "pass" or (round is not None and (ruling.rule, ruling.reason) in told):
             continue
         campaign.registry.insert(
             "verdicts",
