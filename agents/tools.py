@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backends.models.base import ToolSpec
+from experiments.errors import AutokaggleError
 from experiments.schema import open_viewer
-from experiments.text import clean
+from experiments.text import clean, one_line
 
 READ_CAP = 60_000
 WRITE_CAP = 200_000
@@ -106,13 +107,21 @@ class Toolbox:
                 f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}" for item in error.errors()
             )
             raise ToolError(f"{name}: {problems}") from None
-        return tool.run(self, parsed)
+        try:
+            return tool.run(self, parsed)
+        except (OSError, ValueError) as error:
+            # Paths too long, not permitted, or with characters that no file name has.
+            said = error.strerror if isinstance(error, OSError) else None
+            raise ToolError(f"{name}: {said or one_line(str(error))}") from None
+        except AutokaggleError as error:
+            raise ToolError(f"{name}: {error.message}") from None
 
     def resolve(self, path: str) -> Path:
         """A path inside the workspace, links followed.
 
         Raises:
-            ToolError: It leads outside, or to something agents have no business with.
+            ToolError: It leads outside, or is no path. Everything inside may be read: hidden labels are kept
+                outside the workspace.
         """
         if "\0" in path:
             raise ToolError("a path cannot hold a NUL character")
@@ -193,6 +202,8 @@ def _correlations(box: Toolbox, arguments: Any) -> str:
             "WHERE a = :x OR b = :x ORDER BY pearson DESC",
             {"x": arguments.experiment},
         ).fetchall()
+    except sqlite3.Error as error:
+        raise ToolError(f"correlations: {error}") from None
     finally:
         connection.close()
     return "\n".join(f"{row['other']}\t{row['pearson']:.5f}" for row in rows) or "no correlations stored"

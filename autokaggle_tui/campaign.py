@@ -9,6 +9,7 @@ import numpy as np
 
 from autokaggle_tui.config import Config
 from autokaggle_tui.live import Live
+from autokaggle_tui.memory import recall
 from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView
 from experiments.competition import Competition
@@ -17,7 +18,6 @@ from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
 from experiments.registry import Registry
 from experiments.rules import Rules
-from experiments.schema import Row
 
 
 @dataclass
@@ -59,19 +59,13 @@ class Campaign:
 
     def experiments(self) -> tuple[ExperimentView, ...]:
         """Every experiment as a strategist sees it, oldest first."""
-        scores: dict[str, dict[int, float]] = {}
-        for fold in self.registry.rows("SELECT experiment, fold, score FROM folds WHERE status = 'ok'"):
-            if fold["score"] is not None:
-                scores.setdefault(fold["experiment"], {})[fold["fold"]] = fold["score"]
-        rows = self.registry.rows("SELECT * FROM experiments ORDER BY started_at, id")
-        return tuple(_view(row, scores.get(row["id"], {})) for row in rows)
+        return tuple(known.view for known in recall(self.registry).experiments)
 
     def view(self, round: int, *, rounds_left: int | None, seconds_left: float | None) -> CampaignView:
         """The registry as a typed read-only view, for one task."""
         champion = self.registry.champion()
         best = self.registry.best_single(self.metric.direction)
-        pairs = self.registry.rows("SELECT a, b, pearson FROM correlations")
-        known = {(row["a"], row["b"]): row["pearson"] for row in pairs}
+        memory = recall(self.registry)
         hints = self.registry.rows(
             "SELECT args FROM commands WHERE verb = 'hint' AND state = 'done' ORDER BY id DESC LIMIT 20"
         )
@@ -83,10 +77,10 @@ class Campaign:
             seconds_left=seconds_left,
             slots=self.slots,
             threads=self.threads,
-            experiments=self.experiments(),
+            experiments=tuple(known.view for known in memory.experiments),
             champion=champion["id"] if champion else None,
             best_single=best["id"] if best else None,
-            correlations=known | {(b, a): value for (a, b), value in known.items()},
+            correlations=memory.correlations.snapshot(),
             rules=self.rules.to_json(),
             hints=tuple(row["args"]["text"] for row in reversed(hints)),
         )
@@ -111,24 +105,6 @@ class Campaign:
                 missing_share=missing,
             )
         return self._data
-
-
-def _view(row: Row, scores: dict[int, float]) -> ExperimentView:
-    return ExperimentView(
-        id=row["id"],
-        round=row["round"],
-        kind=row["kind"],
-        family=row["family"],
-        parent=row["parent"],
-        status=row["status"],
-        score=row["score"],
-        fold_scores=scores,
-        seconds=row["seconds"],
-        params=row["params"],
-        idea=row["idea"],
-        in_pool=bool(row["in_pool"]),
-        members=tuple((name, weight) for name, weight in row["members"]),
-    )
 
 
 def open_campaign(

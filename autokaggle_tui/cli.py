@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from autokaggle_tui import __version__
+from autokaggle_tui.failures import complain, explain, record_bug
+from autokaggle_tui.interrupts import INTERRUPTED, leaving_at_once, run_to_end
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, ModelError, UsageError
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
 
+
+class Program(TyperGroup):
+    """Runs a command; what goes wrong becomes a message and an exit code, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for.
+
+        Raises:
+            typer.Exit: With the exit code; wrong options stay typer's own errors.
+        """
+        try:
+            return super().invoke(ctx)
+        except AutokaggleError as error:
+            complain(f"{error.title}: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if hasattr(error, "exit_code"):
+                raise
+            place = ctx.obj.root if isinstance(ctx.obj, Workspace) else Path().resolve()
+            said = explain(error, place)
+            complain(f"Bug: {record_bug(error, place)}" if said is None else f"{said.title}: {said}")
+            raise typer.Exit(1) from None
+
+
 app = typer.Typer(
     name="autokaggle-tui",
+    cls=Program,
     help="An autonomous Kaggle loop: three agents research, plan, review, code and learn, round after round.",
     add_completion=False,
     no_args_is_help=False,
@@ -45,7 +79,13 @@ ModelOption = Annotated[
 def _workspace(ctx: typer.Context, given: Path | None) -> Workspace:
     """The folder given after the command, before it, or the current one."""
     chosen = given or (ctx.find_root().params.get("workspace")) or Path()
-    return Workspace(Path(chosen).resolve())
+    return _open(ctx, Path(chosen).resolve())
+
+
+def _open(ctx: typer.Context, folder: Path) -> Workspace:
+    """The workspace; from now on it is the place that errors are about."""
+    ctx.find_root().obj = Workspace(folder)
+    return Workspace(folder)
 
 
 def _say(value: Any) -> None:
@@ -95,13 +135,12 @@ def _run(
     if not no_ui:
         print("The screen is not built yet: running headless, as with --no-ui.", file=sys.stderr)
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
-    import asyncio
-
-    from autokaggle_tui.engine import RunOptions, run_engine
-    from autokaggle_tui.headless import listener
+    with leaving_at_once():
+        from autokaggle_tui.engine import RunOptions, run_engine
+        from autokaggle_tui.headless import listener
 
     options = RunOptions(rounds, limit, models, started=STARTED)
-    code = asyncio.run(run_engine(workspace, options, listener(log_format)))
+    code = run_to_end(run_engine(workspace, options, listener(log_format)))
     if code:
         raise typer.Exit(code)
 
@@ -134,11 +173,12 @@ def demo(
     log_format: FormatOption = "text",
 ) -> None:
     """Play three rounds of an embedded competition in a folder of its own (./demo)."""
-    from autokaggle_tui.setup import demo_workspace
+    with leaving_at_once():
+        from autokaggle_tui.setup import demo_workspace
 
     given = workspace or ctx.find_root().params.get("workspace")
-    folder = demo_workspace(Path(given or "demo").resolve())
-    _run(Workspace(folder), no_ui, rounds, time_limit, None, log_format)
+    place = _open(ctx, Path(given or "demo").resolve())
+    _run(Workspace(demo_workspace(place.root)), no_ui, rounds, time_limit, None, log_format)
 
 
 @app.command()
@@ -157,7 +197,8 @@ def init(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Make a workspace from local files, saying what was chosen and why."""
-    from autokaggle_tui.setup import init_local
+    with leaving_at_once():
+        from autokaggle_tui.setup import init_local
 
     lines = init_local(
         _workspace(ctx, workspace).root,
@@ -187,10 +228,12 @@ def status(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
         _say(found)
         return
     run_row, engine = found["run"], found["engine"]
-    arrow = "↑" if found["direction"] == "maximize" else "↓"
-    state = "paused" if engine["paused"] else "running" if engine["running"] else "not running"
-    print(f"{found['competition']} · {found['metric']} {arrow} · {found['folds']} folds")
-    print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
+    if found["competition"] is None:
+        print(f"{found['workspace']}: nothing has run to its first fold yet")
+    else:
+        arrow = "↑" if found["direction"] == "maximize" else "↓"
+        print(f"{found['competition']} · {found['metric']} {arrow} · {found['folds']} folds")
+    print(f"engine   {found['state']}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
     if run_row:
         of = f" of {run_row['rounds']}" if run_row["rounds"] else ""
         played = max((found["round"] or 0) - run_row["first_round"] + 1, 0)
@@ -227,7 +270,10 @@ def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
         return
     table = Table(box=None, pad_edge=False)
     for title in ("id", "family", "cv", "Δ", "t", "lb", "status", "s", "idea"):
-        table.add_column(title, justify="right" if title in ("cv", "Δ", "t", "lb", "s") else "left")
+        # The idea alone gives way on a narrow terminal.
+        table.add_column(
+            title, justify="right" if title in ("cv", "Δ", "t", "lb", "s") else "left", no_wrap=title != "idea"
+        )
     for row in found:
         cells = (
             row["id"],
@@ -238,10 +284,12 @@ def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
             "" if row["lb"] is None else score_text(row["lb"]),
             f"{MARKS.get(row['status'], '·')} {row['status']}",
             f"{row['seconds']:.0f}",
-            row["idea"],
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+        table.add_row(*map(Text, cells), Text(row["idea"], no_wrap=True, overflow="ellipsis"))
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.measure(table).maximum, 1)
+    console.print(table)
 
 
 @app.command()
@@ -354,23 +402,38 @@ def try_file(
     log_format: FormatOption = "text",
 ) -> None:
     """Run your own experiment through the same sealed folds, into the pool."""
-    import asyncio
+    place = _workspace(ctx, workspace)
+    with leaving_at_once():
+        from autokaggle_tui.headless import listener
+        from autokaggle_tui.trying import try_experiment
 
-    from autokaggle_tui.headless import listener
-    from autokaggle_tui.trying import try_experiment
-
-    code = asyncio.run(try_experiment(_workspace(ctx, workspace), file, listener(log_format)))
+    code = run_to_end(try_experiment(place, file, listener(log_format)))
     if code:
         raise typer.Exit(code)
 
 
 def main() -> None:
-    """Run the command line; errors a person can act on become a message and an exit code."""
+    """Run the command line and exit with its code."""
     try:
         app()
-    except AutokaggleError as error:
-        print(f"{error.title}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    except SystemExit as end:
+        # What is left in the buffers is written here, where a closed pipe or a full disk can still be told.
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _hush()
+            sys.exit(1)
+        except OSError as error:
+            _hush()
+            complain(f"Output: {error.strerror}")
+            sys.exit(1)
+        sys.exit(end.code)
+
+
+def _hush() -> None:
+    """Keep the interpreter from complaining about a lost stdout once more when it exits."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

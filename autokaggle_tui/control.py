@@ -1,4 +1,4 @@
-"""What the person wants right now: pause, stop, retro, kill; asked by the loop between steps."""
+"""What the person wants right now: pause, stop, kill; asked by the loop between steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Control:
 
     Attributes:
         stopping: A stop was asked for.
-        retro: The next round opens with a retrospective.
+        interrupted: It was Ctrl-C that asked.
         kill: Kills the running experiment; set by whoever runs one.
     """
 
     stopping: bool = False
-    retro: bool = False
+    interrupted: bool = False
     kill: Callable[[], bool] = lambda: False
     paused_seconds: float = 0.0
     _paused_at: float | None = None
@@ -53,6 +53,11 @@ class Control:
         """Leave at the next checkpoint, paused or not."""
         self.stopping = True
         self.resume()
+
+    def interrupt(self) -> None:
+        """Stop as :meth:`stop` does, because of Ctrl-C."""
+        self.interrupted = True
+        self.stop()
 
     def total_paused(self) -> float:
         """Seconds spent paused so far, the current pause included."""

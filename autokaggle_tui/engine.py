@@ -8,19 +8,20 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
 from autokaggle_tui.commander import Commander
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
+from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
@@ -41,12 +42,10 @@ from experiments.foldcache import FoldCache
 from experiments.registry import Registry
 from experiments.schema import Row
 
-TICK_SECONDS = 0.2
-ELAPSED_EVERY = 25
 FIRST_RESERVE = 3.0
 RESERVE_SHARE = 0.03
 MOST_RESERVE = 60.0
-INTERRUPTED = 130
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ class Bench:
     runner: Runner
     desk: Desk
     experimenter: Experimenter
+    commander: Commander
 
 
 @asynccontextmanager
@@ -91,6 +91,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
             hint="Name the folder with NAME_oof.npy and NAME_test.npy, or leave the field out.",
         )
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
         scratch = scratch_folder(workspace)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -110,6 +111,8 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         live = Live(workspace.live)
         stack.callback(live.close)
         campaign = open_campaign(workspace, config, competition, metric, registry, live)
+        # A process killed right after its last fact left the exports one step behind.
+        export_all(workspace, registry)
         control = Control()
         clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
@@ -118,7 +121,8 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter)
+        commander = Commander(campaign, control, desk.overrides)
+        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
 
 
 def scratch_folder(workspace: Workspace) -> Path:
@@ -163,20 +167,36 @@ async def run_engine(workspace: Workspace, options: RunOptions, listener: Callab
         return await Session(bench, options).run()
 
 
-@contextlib.contextmanager
-def stop_on_interrupt(control: Control) -> Iterator[None]:
-    """Ctrl-C once stops after the current step; the second time it interrupts as usual."""
-    loop = asyncio.get_running_loop()
+async def attended(
+    bench: Bench, work: Coroutine[None, None, Result], beat: Callable[[], None] = lambda: None
+) -> Result:
+    """Do the work while commands and signals are obeyed.
+
+    Ctrl-C once stops after the current step, twice at once; SIGTERM at once.
+
+    Raises:
+        StopRun: A stop was asked for, by command or by Ctrl-C (``control.interrupted``).
+        asyncio.CancelledError: It was to end at once.
+        Exception: What the work raised, or what kept commands from being obeyed.
+    """
+    working = asyncio.create_task(work)
+    serving = asyncio.create_task(bench.commander.serve(beat))
+    serving.add_done_callback(lambda _: working.cancel())
 
     def interrupt() -> None:
-        control.stop()
-        loop.remove_signal_handler(signal.SIGINT)
+        bench.control.interrupt()
+        bench.campaign.registry.event("stopping", text="finishing the current step; once more stops at once")
 
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
+    with interrupts(interrupt, working.cancel):
+        try:
+            return await working
+        except asyncio.CancelledError:
+            broken = serving.exception() if serving.done() and not serving.cancelled() else None
+            if broken is not None:
+                raise broken from None
+            raise
+        finally:
+            serving.cancel()
 
 
 class Session:
@@ -186,7 +206,6 @@ class Session:
         self.bench = bench
         self.options = options
         self.registry = bench.campaign.registry
-        self.interrupts = 0
         self.run_id = ""
 
     async def run(self) -> int:
@@ -194,28 +213,28 @@ class Session:
         bench = self.bench
         bench.desk.overrides.update(self.options.models)
         run = self._begin()
+        try:
+            reason = await attended(bench, self._play(run), self._beat)
+        except StopRun:
+            interrupted = bench.control.interrupted
+            reason = "interrupted" if interrupted else "stopped by command"
+            return self._end("stopped", reason, INTERRUPTED if interrupted else 0)
+        except asyncio.CancelledError:
+            return self._end("stopped", "stopped at once", INTERRUPTED)
+        except AutokaggleError as error:
+            self._end("failed", error.message, 1)
+            raise
+        found = self.registry.value("SELECT count(*) FROM predictions")
+        return self._end("finished", reason, 0 if found else 1)
+
+    async def _play(self, run: Row) -> str:
+        bench = self.bench
         reconcile(bench.campaign, bench.platform)
         config, root = bench.campaign.config, bench.campaign.workspace.root
         if config.existing_oof_dir is not None:
             await import_predictions(bench.campaign, config.path(root, config.existing_oof_dir))
         self._tell_platform()
-        playing = asyncio.create_task(self._orchestrator(run).play())
-        ticking = asyncio.create_task(self._tick())
-        with self._signals(playing):
-            try:
-                reason = await playing
-                found = self.registry.value("SELECT count(*) FROM predictions")
-                return self._end("finished", reason, 0 if found else 1)
-            except StopRun:
-                reason = "interrupted" if self.interrupts else "stopped by command"
-                return self._end("stopped", reason, INTERRUPTED if self.interrupts else 0)
-            except asyncio.CancelledError:
-                return self._end("stopped", "stopped at once", INTERRUPTED)
-            except AutokaggleError as error:
-                self._end("failed", error.message, 1)
-                raise
-            finally:
-                ticking.cancel()
+        return await self._orchestrator(run).play()
 
     def _tell_platform(self) -> None:
         """Say at the start when nothing can be submitted."""
@@ -254,6 +273,7 @@ class Session:
                     started_at=registry.clock(),
                 )
             registry.run = self.run_id
+            self.bench.commander.refuse_stale()
             spec = self.bench.campaign.competition.spec
             registry.event(
                 "run_started",
@@ -295,17 +315,9 @@ class Session:
             first_round=run["first_round"],
         )
 
-    async def _tick(self) -> None:
-        """Obey commands five times a second; keep the elapsed time on file every five seconds."""
-        commander = Commander(self.bench.campaign, self.bench.control)
-        count = 0
-        while True:
-            commander.obey()
-            self.bench.campaign.live.flush()
-            count += 1
-            if count % ELAPSED_EVERY == 0:
-                self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
-            await asyncio.sleep(TICK_SECONDS)
+    def _beat(self) -> None:
+        """Keep the elapsed time on file."""
+        self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
 
     def _end(self, status: str, reason: str, code: int) -> int:
         registry = self.registry
@@ -334,29 +346,3 @@ class Session:
             )
         export_all(self.bench.campaign.workspace, registry)
         return code
-
-    @contextlib.contextmanager
-    def _signals(self, playing: asyncio.Task[str]) -> Iterator[None]:
-        """Ctrl-C once stops after the current step, twice at once; SIGTERM at once; SIGHUP is ignored."""
-        loop = asyncio.get_running_loop()
-
-        def interrupt() -> None:
-            self.interrupts += 1
-            if self.interrupts == 1:
-                self.registry.event("stopping", text="finishing the current step; once more stops at once")
-                self.bench.control.stop()
-            else:
-                playing.cancel()
-
-        def terminate() -> None:
-            self.interrupts += 1
-            playing.cancel()
-
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-        loop.add_signal_handler(signal.SIGTERM, terminate)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.remove_signal_handler(number)

@@ -6,20 +6,22 @@ import csv
 import io
 import json
 import time
+from functools import partial
 from typing import Any
 
+from autokaggle_tui.memory import Memory, Near, Remembered, recall
 from autokaggle_tui.workspace import Workspace
 from experiments.files import write_atomic
 from experiments.registry import Registry
-
-CLOSEST = 10
+from experiments.schema import Row
 
 
 def export_all(workspace: Workspace, registry: Registry) -> None:
     """Rewrite the three exports, each atomically."""
     write_atomic(workspace.root / "state.json", _json(_state(registry)))
-    write_atomic(workspace.root / "results.tsv", _results(registry))
-    write_atomic(workspace.root / "experiments.json", _json(_experiments(registry)))
+    memory = recall(registry)
+    write_atomic(workspace.root / "results.tsv", _results(registry, memory))
+    write_atomic(workspace.root / "experiments.json", _experiments(memory))
 
 
 def _json(value: Any) -> bytes:
@@ -48,40 +50,50 @@ def _state(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _results(registry: Registry) -> bytes:
+def _results(registry: Registry, memory: Memory) -> bytes:
+    accepted = registry.rows("SELECT experiment, public_score FROM submissions WHERE state = 'accepted' ORDER BY id")
+    boards: dict[str, float | None] = {row["experiment"]: row["public_score"] for row in accepted}
+    lines = [_line(["round", "script", "cv_score", "lb", "status", "submitted", "timestamp", "description"])]
+    for known in memory.experiments:
+        sent = (known.row["id"] in boards, boards.get(known.row["id"]))
+        lines.append(known.text("tsv", sent, partial(_result, known.row, *sent)))
+    return "".join(lines).encode()
+
+
+def _result(row: Row, submitted: bool, board: float | None) -> str:
+    script = "" if row["kind"] == "blend" else f"{row['id']}_experiment.py"
+    score = "" if row["score"] is None else repr(row["score"])
+    lb = "" if board is None else repr(board)
+    idea = " ".join(row["idea"].split())
+    name = row["id"] if row["round"] is None else row["round"]
+    sent = "yes" if submitted else "no"
+    return _line([name, script, score, lb, row["status"], sent, iso(row["ended_at"]) or "", idea])
+
+
+def _line(cells: list[Any]) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, dialect="excel-tab", lineterminator="\n")
-    writer.writerow(["round", "script", "cv_score", "lb", "status", "submitted", "timestamp", "description"])
-    for row in registry.rows("SELECT * FROM results"):
-        script = "" if row["kind"] == "blend" else f"{row['id']}_experiment.py"
-        score = "" if row["cv_score"] is None else repr(row["cv_score"])
-        board = "" if row["lb"] is None else repr(row["lb"])
-        idea = " ".join(row["idea"].split())
-        name = row["id"] if row["round"] is None else row["round"]
-        submitted = "yes" if row["submitted"] else "no"
-        writer.writerow([name, script, score, board, row["status"], submitted, iso(row["ended_at"]) or "", idea])
-    return buffer.getvalue().encode()
+    csv.writer(buffer, dialect="excel-tab", lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
 
 
-def _experiments(registry: Registry) -> list[dict[str, Any]]:
-    closest: dict[str, list[tuple[str, float]]] = {}
-    for row in registry.rows("SELECT a, b, pearson FROM correlations"):
-        closest.setdefault(row["a"], []).append((row["b"], row["pearson"]))
-        closest.setdefault(row["b"], []).append((row["a"], row["pearson"]))
-    folds: dict[str, list[float | None]] = {}
-    for row in registry.rows("SELECT experiment, score FROM folds ORDER BY experiment, fold"):
-        folds.setdefault(row["experiment"], []).append(row["score"])
+def _experiments(memory: Memory) -> bytes:
+    """The same bytes as :func:`_json` of the list; an experiment's text is written again only when it changed."""
     told = []
-    for row in registry.rows("SELECT * FROM experiments ORDER BY started_at, id"):
-        near = sorted(closest.get(row["id"], []), key=lambda pair: -pair[1])[:CLOSEST]
-        told.append(
-            {
-                **{key: row[key] for key in ("id", "round", "source", "kind", "family", "parent", "idea")},
-                **{key: row[key] for key in ("status", "reason", "score", "gain", "t", "members", "params")},
-                "fold_scores": folds.get(row["id"], []),
-                "seconds": round(row["seconds"], 2),
-                "ended_at": iso(row["ended_at"]),
-                "closest": [{"id": other, "pearson": round(value, 6)} for other, value in near],
-            }
-        )
-    return told
+    for known in memory.experiments:
+        near = memory.closest(known.row["id"])
+        told.append(known.text("json", near, partial(_element, known, near)))
+    return ("[\n" + ",\n".join(told) + "\n]\n").encode() if told else _json([])
+
+
+def _element(known: Remembered, near: Near) -> str:
+    row = known.row
+    facts = {
+        **{key: row[key] for key in ("id", "round", "source", "kind", "family", "parent", "idea")},
+        **{key: row[key] for key in ("status", "reason", "score", "gain", "t", "members", "params")},
+        "fold_scores": [score for _, _, score in known.folds],
+        "seconds": round(row["seconds"], 2),
+        "ended_at": iso(row["ended_at"]),
+        "closest": [{"id": other, "pearson": round(value, 6)} for other, value in near],
+    }
+    text = json.dumps(facts, indent=1, ensure_ascii=False)
+    return " " + text.replace("\n", "\n ")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import select
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +21,43 @@ from experiments.schema import Row
 MARKS = {"keep": "✓", "discard": "✗", "killed": "✗", "crash": "!", "timeout": "!", "invalid": "!"}
 
 
+class Outlet(io.FileIO):
+    """A standard stream that may go away, as terminals and pipes do: once a write fails, all goes to /dev/null.
+
+    It sits below the text layer, so that whatever prints, in whatever thread, never hears of it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+
+    def write(self, data: Any) -> int:
+        """Write, or drop, all or some of the bytes; returns how many."""
+        try:
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(memoryview(data).cast("B"))
+        return written
+
+
+def outlive_terminal() -> None:
+    """From now on a lost stdout or stderr silences the program, and does not end it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            descriptor, terminal = stream.fileno(), stream.isatty()
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            # Closed, or captured in memory: nothing to lose.
+            continue
+        buffer = io.BufferedWriter(Outlet(descriptor))
+        text = io.TextIOWrapper(buffer, stream.encoding, "replace", line_buffering=terminal or name == "stderr")
+        setattr(sys, name, text)
+
+
 def print_json(row: Row) -> None:
     """One event, one line of JSON."""
     print(json.dumps(row, ensure_ascii=False), flush=True)
@@ -27,7 +67,7 @@ class Printer:
     """Prints events as they are committed."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, markup=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, markup=False)
         self._progress: Progress | None = None
         self._started = time.monotonic()
 
@@ -44,8 +84,12 @@ class Printer:
             return
         line = show(row)
         if line:
-            seconds = time.monotonic() - self._started
-            self.console.print(Text(f"{seconds:7.1f}s  {line}", style=_STYLES.get(row["kind"], "")))
+            start = f"{time.monotonic() - self._started:7.1f}s  "
+            text = Text(f"{start}{line}", style=_STYLES.get(row["kind"], ""))
+            if self.console.is_terminal:
+                where = f"{_where(row)} "
+                text = hanging(text, self.console, len(start) + (len(where) if line.startswith(where) else 0))
+            self.console.print(text, soft_wrap=True)
 
     def close(self) -> None:
         """Take the progress bar down."""
@@ -71,6 +115,22 @@ class Printer:
     def _bar_step(self, data: Mapping[str, Any]) -> None:
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], completed=data["done"])
+
+
+def hanging(text: Text, console: Console, indent: int) -> Text:
+    """Text wrapped between words at the console's width, its further lines moved in by ``indent`` cells."""
+    width = console.width
+    if width < 2 * indent:
+        return text
+    lines: list[Text] = []
+    for paragraph in text.split("\n"):
+        head, body = paragraph.divide([indent]) if not lines and len(paragraph) > indent else (Text(), paragraph)
+        wrapped = body.wrap(console, width - indent)
+        lines.append(head + wrapped[0] if head.plain else Text(" " * indent) + wrapped[0])
+        lines += [Text(" " * indent) + line for line in wrapped[1:]]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
 
 
 def _where(row: Row) -> str:
@@ -189,9 +249,6 @@ _STYLES = {"champion": "bold green", "warning": "yellow", "rule": "yellow", "run
 
 
 def listener(log_format: str) -> Callable[[Row], None]:
-    """The listener that ``--log-format`` asks for: ``text`` or ``json``."""
-    if log_format == "json":
-        return print_json
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-    return Printer()
+    """The listener that ``--log-format`` asks for, ``text`` or ``json``; it outlives the terminal."""
+    outlive_terminal()
+    return print_json if log_format == "json" else Printer()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ KEPT_ROWS = 200_000
 class Live:
     """Collects rows and writes them ten times a second at most.
 
+    Nothing here is a fact: rows that cannot be written (a full disk) are dropped, and the loop goes on.
     Adjacent deltas of one role and kind are merged into one row.
     """
 
@@ -45,6 +48,18 @@ class Live:
             return
         streamed, self._stream = self._stream, []
         logged, self._logs = self._logs, []
+        try:
+            self._write(streamed, logged)
+        except sqlite3.DatabaseError:
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Write what is waiting and close."""
+        self.flush()
+        self._connection.close()
+
+    def _write(self, streamed: list[list[Any]], logged: list[tuple[Any, ...]]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(
             "INSERT INTO stream (at, round, role, kind, text) VALUES (?, ?, ?, ?, ?)", streamed
@@ -53,11 +68,6 @@ class Live:
         for table in ("stream", "logs"):
             self._connection.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", [KEPT_ROWS])
         self._connection.execute("COMMIT")
-
-    def close(self) -> None:
-        """Write what is waiting and close."""
-        self.flush()
-        self._connection.close()
 
     def _maybe_flush(self) -> None:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:

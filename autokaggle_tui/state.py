@@ -29,7 +29,7 @@ def load_status(workspace: Workspace) -> Row:
     connection = open_viewer(workspace.facts)
     try:
         run = _one(connection, "SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
-        started = _one(connection, "SELECT data FROM events WHERE kind = 'run_started' ORDER BY id DESC LIMIT 1")
+        started = _one(connection, "SELECT id, data FROM events WHERE kind IN ('run_started', 'try_started') ORDER BY id DESC LIMIT 1")
         phase = _one(
             connection,
             "SELECT round, kind, data FROM events WHERE kind IN ('phase_started', 'experiment_started', 'fold_done') "
@@ -48,24 +48,21 @@ def load_status(workspace: Workspace) -> Row:
         verdict = _one(
             connection, "SELECT round, phase, author, verdict, rule, reason FROM verdicts ORDER BY id DESC LIMIT 1"
         )
-        paused = _one(
+        since = _rows(
             connection,
-            "SELECT verb FROM commands WHERE verb IN ('pause', 'resume') AND state = 'done' AND run = ? "
-            "ORDER BY id DESC LIMIT 1",
-            (run["id"] if run else "",),
+            "SELECT kind, data FROM events WHERE kind IN ('command', 'stopping', 'run_ended') AND id > ? ORDER BY id",
+            (started["id"] if started else 0,),
         )
     finally:
         connection.close()
     if pid is None and "running" in counts:
         counts["unfinished"] = counts.pop("running")
     about = started["data"] if started else {}
+    state = "not running" if pid is None else _state(since)
     return {
         "workspace": str(workspace.root),
-        "engine": {
-            "running": pid is not None,
-            "pid": pid,
-            "paused": bool(pid and paused and paused["verb"] == "pause"),
-        },
+        "state": state,
+        "engine": {"running": pid is not None, "pid": pid, "paused": state == "paused"},
         "competition": about.get("competition"),
         "metric": about.get("metric"),
         "direction": about.get("direction"),
@@ -91,6 +88,18 @@ def load_status(workspace: Workspace) -> Row:
         "submissions": submissions,
         "verdict": verdict,
     }
+
+
+def _state(events: list[Row]) -> str:
+    """``running``, ``paused`` or ``stopping``, from what was told since this process began its run or ``try``."""
+    state = "running"
+    for event in events:
+        verb = event["data"].get("verb") if event["data"].get("state") == "done" else None
+        if event["kind"] in ("stopping", "run_ended") or verb == "stop":
+            return "stopping"
+        if verb in ("pause", "resume"):
+            state = "paused" if verb == "pause" else "running"
+    return state
 
 
 def _doing(event: Row | None) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from autokaggle_tui.control import StopRun
-from autokaggle_tui.engine import INTERRUPTED, Bench, open_bench, stop_on_interrupt
+from autokaggle_tui.engine import Bench, attended, open_bench
 from autokaggle_tui.exports import export_all
+from autokaggle_tui.interrupts import INTERRUPTED
 from autokaggle_tui.loop.phasebook import code_problem
 from autokaggle_tui.loop.scoring import settle
 from autokaggle_tui.workspace import Workspace
@@ -23,7 +25,7 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
     """Run a file's experiment and say how it did; the same file again goes on, or tells the result.
 
     Returns:
-        The exit code: 0 scored, 1 not scored (the events said why), 130 interrupted.
+        The exit code: 0 scored, 1 not scored or stopped (the events said why), 130 interrupted.
 
     Raises:
         UsageError: The file cannot be read or is no experiment.
@@ -31,23 +33,34 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
     """
     code = read_experiment(file)
     async with open_bench(workspace, listener) as bench:
+        registry, spec = bench.campaign.registry, bench.campaign.competition.spec
+        bench.commander.refuse_stale()
+        registry.event(
+            "try_started",
+            file=str(file),
+            competition=spec.name,
+            metric=spec.metric,
+            direction=spec.direction,
+            folds=bench.campaign.folds.n_folds,
+        )
         name = _open(bench, file, code)
-        known = bench.campaign.registry.experiment(name)
+        known = registry.experiment(name)
         if known is not None and known["status"] != "running":
-            bench.campaign.registry.event(
+            registry.event(
                 "warning", text=f"this very code ran before as {name}: {known['status']}, cv {known['score']}."
             )
             return 0 if known["in_pool"] else 1
         started = time.monotonic()
-        with stop_on_interrupt(bench.control):
-            try:
-                result = await bench.runner.run(name, code, minutes=None, gate=False)
-            except StopRun:
-                return INTERRUPTED
+        try:
+            result = await attended(bench, bench.runner.run(name, code, minutes=None, gate=False))
+        except (StopRun, asyncio.CancelledError) as stop:
+            registry.event("note", text=f"{name} is not finished; the same command goes on with it.")
+            by_command = isinstance(stop, StopRun) and not bench.control.interrupted
+            return 1 if by_command else INTERRUPTED
         write_atomic(workspace.rounds / f"{name}_run.log", f"{result.log}\n".encode())
         row = await settle(bench.campaign, name, result, seconds=time.monotonic() - started)
         bench.runner.discard(name)
-        export_all(workspace, bench.campaign.registry)
+        export_all(workspace, registry)
         if result.traceback:
             print(result.traceback)
         return 0 if row["in_pool"] else 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,7 +88,7 @@ class Workspace:
         try:
             lock.acquire()
         except Timeout:
-            pid = holder.read_text().strip() if holder.is_file() else "unknown"
+            pid = self._holder() or "unknown"
             raise WorkspaceError(
                 f"another engine (pid {pid}) works in {self.root}.",
                 hint="Look with `autokaggle-tui status`, end it with `autokaggle-tui stop`.",
@@ -99,15 +101,27 @@ class Workspace:
             lock.release()
 
     def engine_pid(self) -> int | None:
-        """The pid of the running engine, or None when the lock is free."""
-        if not self.lock.exists():
-            return None
-        lock = FileLock(self.lock, timeout=0)
+        """The pid of the running engine (0 when it cannot be told), or None when the lock is free.
+
+        Writes nothing, and whoever else looks at the same time is not taken for an engine: looking shares the lock.
+        """
         try:
-            lock.acquire()
-        except Timeout:
-            holder = self.root / "engine.pid"
-            text = holder.read_text().strip() if holder.is_file() else ""
-            return int(text) if text.isdigit() else 0
-        lock.release()
+            descriptor = os.open(self.lock, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            # Without flock on the file system, filelock's file exists only while the lock is held.
+            held = error.errno in (errno.EAGAIN, errno.EACCES, errno.ENOSYS)
+            return self._holder() if held else None
+        finally:
+            os.close(descriptor)
         return None
+
+    def _holder(self) -> int:
+        try:
+            text = (self.root / "engine.pid").read_text().strip()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() else 0

@@ -40,7 +40,7 @@ def check_metric(metric: Metric, y: np.ndarray, n_classes: int | None, target: s
     if first is not None:
         raise MetricError(
             f"{metric.name} cannot score the target '{target}': {first.message.rstrip('.')}.",
-            hint=f"{first.hint[:1].upper()}{first.hint[1:]}" if first.hint else "Choose another metric.",
+            hint=f"{first.hint[:1].upper()}{first.hint[1:].rstrip('.')}." if first.hint else "Choose another metric.",
         )
 
 

@@ -61,7 +61,6 @@ class Pairwise(Mapping[tuple[str, str], float]):
             raise KeyError(pair)
         return value
 
-
     def __iter__(self) -> Iterator[tuple[str, str]]:
         names = list(self._places)[: self._size]
         for later, name in enumerate(names):

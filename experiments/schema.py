@@ -92,6 +92,7 @@ MIGRATIONS: Final = (
         a TEXT NOT NULL, b TEXT NOT NULL, pearson REAL NOT NULL,
         PRIMARY KEY (a, b), CHECK (a < b)
     );
+    CREATE INDEX correlations_b ON correlations (b);
 
     CREATE TABLE champions (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -117,6 +118,7 @@ MIGRATIONS: Final = (
         at REAL NOT NULL, settled_at REAL
     );
     CREATE UNIQUE INDEX submissions_once ON submissions (competition, sha256) WHERE state != 'refused';
+    CREATE INDEX submissions_experiment ON submissions (experiment);
 
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -53,10 +53,21 @@ def check_invariants(folder: Path) -> None:
         for row in rows(folder, "SELECT round, data FROM events WHERE kind = 'phase_done'")
     )
     assert done and max(done.values()) == 1, "no finished phase ran again"
+    phases = {(row["round"], row["phase"]) for row in rows(folder, "SELECT round, phase FROM phases")}
+    for number in range(1, ROUNDS + 1):
+        kind = rows(folder, f"SELECT kind FROM rounds WHERE round = {number}")[0]["kind"]
+        wanted = {"research", "plan", "review", "findings", "verify", "submit"}
+        wanted |= set() if kind == "blend" else {"code", "run"}
+        assert {(number, phase) for phase in wanted} <= phases, "every phase has its row"
+    said = Counter(tuple(row) for row in rows(folder, "SELECT round, phase, author, rule, reason FROM verdicts"))
+    assert said and max(said.values()) == 1, "no verdict was given twice"
+    reviews = rows(folder, "SELECT round FROM verdicts WHERE phase = 'review' AND author = 'reviewer' ORDER BY round")
+    assert [row["round"] for row in reviews] == list(range(1, ROUNDS + 1)), "no verdict was lost"
+    assert not list((folder / "cache" / "folds").glob("*.npz")), "no fold file stays behind"
     told = [json.loads(row["data"]) for row in rows(folder, "SELECT data FROM events WHERE kind = 'fold_done'")]
     folds = Counter((data["experiment"], data["fold"]) for data in told if data["status"] == "ok")
     assert folds and max(folds.values()) == 1, "no finished fold ran again"
-    assert not [path for path in folder.rglob(".tmp-*") if "cache" not in path.parts]
+    assert not list(folder.rglob(".tmp-*"))
     assert rows(folder, "PRAGMA integrity_check")[0][0] == "ok"
     experiments = rows(folder, "SELECT id, status, score FROM experiments ORDER BY started_at, id")
     assert all(row["status"] != "running" for row in experiments)

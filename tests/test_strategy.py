@@ -100,10 +100,9 @@ def test_the_same_view_gives_the_same_proposal() -> None:
 
 
 def test_every_family_is_tried_before_any_is_tuned() -> None:
-    models = [p for p in play(EMPTY, 12) if p.kind != "blend"]
-    first = [p.family for p in models if not p.params]
-    assert set(first[:4]) == {p.family for p in models[:4]}
-    assert all(p.kind == "model" for p in models[:4])
+    proposals = play(EMPTY, 40)
+    first_tuning = next(n for n, p in enumerate(proposals) if p.kind == "tune")
+    assert {p.family for p in proposals[:first_tuning]} >= FAMILIES
 
 
 def test_many_classes_move_slow_boosting_back() -> None:
@@ -186,22 +185,40 @@ def test_the_best_family_is_changed_first_and_from_its_best_configuration() -> N
     assert (proposal.kind, proposal.family) == ("model", "catboost")
     assert proposal.parent == next(e.id for e in best if e.family == "catboost")
     assert "CatBoost leads" in proposal.reason
-    assert proposal.params == get_recipe("catboost").variants[0].params
+    assert proposal.params in [v.params for v in get_recipe("catboost").variants if v.kind == "model"]
 
 
-def test_what_helped_one_family_is_carried_to_another() -> None:
-    done = [ran(n, recipe.family, 0.9) for n, recipe in enumerate(catalog(), 1)]
-    pairs = get_recipe("lightgbm").variants[0]
+def test_the_second_round_probes_features_where_it_is_cheap() -> None:
+    proposal = propose(after(ran(1, "lightgbm")))
+    assert (proposal.kind, proposal.family, proposal.parent) == ("model", "lightgbm", "R01")
+    assert proposal.params == get_recipe("lightgbm").variants[0].params
+
+
+def test_a_new_family_starts_with_the_features_that_helped_another() -> None:
+    features = dict(get_recipe("lightgbm").variants[0].params)
+
+    def third(score: float, **more: Any) -> Proposal:
+        return propose(after(ran(1, "lightgbm", 0.9), ran(2, "lightgbm", score, params=features, parent="R01", **more)))
+
+    inherited = third(0.92)
+    assert inherited.params == {k: v for k, v in features.items() if k in get_recipe(inherited.family).params} != {}
+    assert "what helped another" in third(0.92).reason
+    assert third(0.88).params == {}
+    folds = {0: 0.9, 1: 0.9, 2: 0.9}
+    view = after(
+        ran(1, "lightgbm", 0.9, fold_scores=folds),
+        ran(2, "lightgbm", 0.9001, params=features, parent="R01", fold_scores={0: 0.93, 1: 0.87, 2: 0.9003}),
+    )
+    assert propose(view).params == {}, "a gain within the scatter of the folds is none"
+
+
+def test_what_failed_elsewhere_is_tried_later() -> None:
+    done = [ran(n, recipe.family, 0.9 - 0.001 * n) for n, recipe in enumerate(catalog(), 1)]
+    probe = get_recipe("lightgbm").variants[0]
     parent = next(e.id for e in done if e.family == "lightgbm")
-    number = len(done) + 1
-
-    def next_with(score: float) -> Proposal:
-        better = ran(number, "lightgbm", score, params=pairs.params, parent=parent)
-        return propose(after(*done, better, ran(number + 1, "blend", 0.95)))
-
-    assert "helped another family" in next_with(0.92).reason
-    assert next_with(0.92).params.get("pairs")
-    assert not next_with(0.88).params.get("pairs")
+    killed = ran(len(done) + 1, "lightgbm", None, params=probe.params, parent=parent, status="killed")
+    proposal = propose(after(*done, killed, ran(len(done) + 2, "blend", 0.95)))
+    assert proposal.params != dict(get_recipe(proposal.family).variants[0].params)
 
 
 def test_a_blend_waits_for_something_new() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ async def import_predictions(campaign: Campaign, folder: Path) -> None:
             await _import(campaign, name, path, folder / f"{name}_test.npy")
         except (PredictionError, MetricError) as error:
             campaign.registry.event("warning", text=f"{path.name} is not imported: {error.message}")
+        except UnicodeEncodeError:
+            campaign.registry.event("warning", text=f"{ascii(path.name)} is not imported: its name is not UTF-8")
 
 
 async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path) -> None:
@@ -37,12 +40,12 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
     spec = campaign.competition.spec
     covered = campaign.folds.covered
     oof = np.full(_shape(len(covered), campaign.outputs), np.nan, dtype=np.float32)
-    given = load_array(oof_path, mmap=False)
-    if len(given) != len(covered):
-        raise PredictionError(f"it has {len(given)} rows, the training data {len(covered)}")
+    given = _load(oof_path)
+    if given.shape != oof.shape:
+        raise PredictionError(f"it has shape {given.shape}, the training data call for {oof.shape}")
     oof[covered] = check_prediction(given[covered], int(covered.sum()), campaign.outputs, spec.task_type)
     test = check_prediction(
-        load_array(test_path, mmap=False), len(campaign.competition.test), campaign.outputs, spec.task_type
+        _load(test_path), len(campaign.competition.test), campaign.outputs, spec.task_type
     )
     score = campaign.metric.score(campaign.competition.y, oof, mask=covered)
     close = await correlations(campaign, name, oof)
@@ -80,6 +83,18 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
         for pair in pairs(close, name):
             registry.upsert("correlations", **pair)
         registry.event("imported", experiment=name, score=score)
+
+
+def _load(path: Path) -> np.ndarray:
+    """An array of somebody else's file, memory-mapped: a header that promises too much is found out before reading.
+
+    Raises:
+        PredictionError: It is no readable array.
+    """
+    try:
+        return load_array(path)
+    except (zipfile.BadZipFile, OverflowError, TypeError) as error:
+        raise PredictionError(f"{path} is no readable .npy array: {error}") from None
 
 
 def _shape(rows: int, outputs: int) -> tuple[int, ...]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal
 
+from experiments.pairwise import Pairwise
 from experiments.spec import Spec
 
 Role = Literal["researcher", "builder", "reviewer"]
@@ -97,12 +100,38 @@ class CampaignView:
 
     def experiment(self, name: str | None) -> ExperimentView | None:
         """The experiment with this id, or None."""
-        return next((e for e in self.experiments if e.id == name), None)
+        return None if name is None else self._by_id.get(name)
 
-    @property
+    @cached_property
     def pool(self) -> tuple[ExperimentView, ...]:
         """Single models whose predictions may be blended (blends themselves left out)."""
         return tuple(e for e in self.experiments if e.in_pool and e.kind != "blend")
+
+    @cached_property
+    def by_family(self) -> Mapping[str, tuple[ExperimentView, ...]]:
+        """Experiments by family, oldest first; a family without one is not in it."""
+        found: dict[str, list[ExperimentView]] = {}
+        for experiment in self.experiments:
+            found.setdefault(experiment.family, []).append(experiment)
+        return {family: tuple(members) for family, members in found.items()}
+
+    def correlations_of(self, name: str) -> dict[str, float]:
+        """Correlation of one experiment with every other where it is known."""
+        values = ((other.id, self.correlations.get((name, other.id))) for other in self.experiments)
+        return {other: value for other, value in values if value is not None}
+
+    @cached_property
+    def lowest_correlation(self) -> float | None:
+        """Of the two members of the pool that are least alike; None while no pair is known."""
+        names = [experiment.id for experiment in self.pool]
+        if isinstance(self.correlations, Pairwise):
+            return self.correlations.lowest(names)
+        known = (self.correlations.get(pair) for pair in combinations(names, 2))
+        return min((value for value in known if value is not None), default=None)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, ExperimentView]:
+        return {experiment.id: experiment for experiment in self.experiments}
 
 
 @dataclass(frozen=True)

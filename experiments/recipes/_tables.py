@@ -27,7 +27,7 @@ from experiments.recipes._features import (
     text_matrices,
     text_part,
 )
-from experiments.recipes._interactions import pair_part
+from experiments.recipes._interactions import neighbour_part, pair_part
 
 
 class TreeTable(NamedTuple):
@@ -49,7 +49,8 @@ def tree_table(
 
     Args:
         params: Reads ``target_encoding`` (``"auto"``: columns with over ``max_levels`` levels, ``"all"``, ``"none"``),
-            ``max_levels``, ``pairs`` (numeric columns to pair up; 0 for none) and ``text_components``.
+            ``max_levels``, ``pairs`` and ``neighbours`` (numeric columns to combine; 0 for none) and
+            ``text_components``.
     """
     numeric = numeric_part(select(train, valid, test, feature_names(ctx, "numeric")))
     words = as_words(select(train, valid, test, feature_names(ctx, "categorical")))
@@ -71,6 +72,8 @@ def tree_table(
     ]
     if params["pairs"]:
         parts.append(pair_part(numeric, target, ctx.seed, params["pairs"]))
+    if params["neighbours"]:
+        parts.append(neighbour_part(numeric, target, ctx.seed, params["neighbours"]))
     table = join(parts)
     return TreeTable(table, [name for name in few if name in table.train.columns])
 
@@ -81,7 +84,7 @@ def word_table(
     """Numbers as they are and categories as strings, for a learner that encodes them itself.
 
     Args:
-        params: Reads ``pairs`` (numeric columns to pair up; 0 for none) and ``text_components``.
+        params: Reads ``pairs`` and ``neighbours`` (numeric columns to combine; 0 for none) and ``text_components``.
     """
     numeric = numeric_part(select(train, valid, test, feature_names(ctx, "numeric")))
     words = as_words(select(train, valid, test, feature_names(ctx, "categorical")))
@@ -94,6 +97,8 @@ def word_table(
     ]
     if params["pairs"]:
         parts.append(pair_part(numeric, target, ctx.seed, params["pairs"]))
+    if params["neighbours"]:
+        parts.append(neighbour_part(numeric, target, ctx.seed, params["neighbours"]))
     table = join(parts)
     return TreeTable(table, [name for name in words.train.columns if name in table.train.columns])
 
@@ -117,8 +122,9 @@ def smooth_table(
     """Numbers made smooth, categories one-hot and (many levels) by target means; sparse only with raw text.
 
     Args:
-        params: Reads ``scaling`` (``"spline"``, ``"quantile"``, ``"standard"`` or ``"bins"``), ``knots``,
-            ``max_levels``, ``text`` (``"sparse"`` TF-IDF or ``"svd"``) and ``text_components``.
+        params: Reads ``scaling`` (``"spline"``, ``"quantile"`` or ``"standard"``), ``knots``,
+            ``max_levels``, ``text`` (``"sparse"`` TF-IDF or ``"svd"``), ``text_components`` and ``neighbours`` (numeric
+            columns to combine; 0 for none).
     """
     raw = select(train, valid, test, feature_names(ctx, "features"))
     words = as_words(select(train, valid, test, feature_names(ctx, "categorical")))
@@ -126,13 +132,16 @@ def smooth_table(
     many = [name for name in words.train.columns if levels[name] > params["max_levels"]]
     frequent = words.map(lambda frame: frame[many])
     texts = select(train, valid, test, feature_names(ctx, "text"))
+    plain = numeric_part(select(train, valid, test, feature_names(ctx, "numeric")))
     numeric_parts = [
-        numeric_part(select(train, valid, test, feature_names(ctx, "numeric"))),
+        plain,
         date_part(select(train, valid, test, feature_names(ctx, "datetime"))),
         count_part(frequent),
         target_part(frequent, target, ctx.seed),
         missing_part(raw),
     ]
+    if params["neighbours"]:
+        numeric_parts.append(neighbour_part(plain, target, ctx.seed, params["neighbours"]))
     if params["text"] == "svd":
         numeric_parts.append(text_part(texts, ctx.seed, params["text_components"]))
     numbers = join(numeric_parts)

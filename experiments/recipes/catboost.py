@@ -24,8 +24,25 @@ RECIPE: dict[str, Any] = {
     "tasks": ["binary", "multiclass", "regression"],
     "idea": "CatBoost, categories as they are",
     "hypothesis": "Symmetric trees and ordered target statistics err unlike leaf-wise trees, not least on categories.",
-    "cost": {"seconds": 9.0, "rows": 0.9, "features": 0.6, "outputs": 0.6},
+    "cost": {"seconds": 10.0, "rows": 0.9, "features": 0.6, "outputs": 0.6},
     "variants": [
+        {
+            "name": "geometry",
+            "kind": "model",
+            "params": {"neighbours": 4, "pairs": 6},
+            "idea": "target means of near rows in planes of numbers; their sums, differences, products, ratios",
+            "hypothesis": "Places and proportions matter: nearness in two numbers at once is slow to cut out of axes.",
+            "needs": ["numeric2"],
+        },
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
         {
             "name": "pairs",
             "kind": "model",
@@ -60,6 +77,7 @@ PARAMS: dict[str, Any] = {
     "patience": 80,
     "inner_folds": 5,
     "pairs": 0,
+    "neighbours": 0,
     "text_components": 32,
 }
 

@@ -25,6 +25,23 @@ RECIPE: dict[str, Any] = {
     "cost": {"seconds": 6.0, "rows": 1.1, "features": 0.6, "outputs": 0.2},
     "variants": [
         {
+            "name": "geometry",
+            "kind": "model",
+            "params": {"neighbours": 4, "pairs": 6},
+            "idea": "target means of near rows in planes of numbers; their sums, differences, products, ratios",
+            "hypothesis": "Places and proportions matter: nearness in two numbers at once is slow to cut out of axes.",
+            "needs": ["numeric2"],
+        },
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
+        {
             "name": "pairs",
             "kind": "model",
             "params": {"pairs": 6},
@@ -52,6 +69,7 @@ PARAMS: dict[str, Any] = {
     "target_encoding": "all",
     "max_levels": 30,
     "pairs": 0,
+    "neighbours": 0,
     "text_components": 32,
 }
 

@@ -1,9 +1,9 @@
 """Kernel machine that learns which directions of the columns matter: a recursive feature machine.
 
-Kernel ridge regression with a Laplace kernel; the average outer product of its gradients becomes the metric in which the
-next one measures distances. After Radhakrishnan et al., Mechanism for feature learning in neural networks and
-backpropagation-free machine learning models, Science 2024. Solving grows with the cube of the rows, so larger data are
-thinned out to what the time allows.
+Kernel ridge regression with a Laplace kernel; the average outer product of its gradients becomes the metric in
+which the next one measures distances. After Radhakrishnan et al., Mechanism for feature learning in neural networks
+and backpropagation-free machine learning models, Science 2024. Solving grows with the cube of the rows, so larger
+data are thinned out to what the time allows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,17 @@ RECIPE: dict[str, Any] = {
     "tasks": ["binary", "multiclass", "regression"],
     "idea": "kernel ridge with a learned metric (recursive feature machine)",
     "hypothesis": "Smooth distances in learned directions separate what single cuts take apart slowly.",
-    "cost": {"seconds": 8.0, "rows": 1.3, "features": 0.4, "outputs": 0.1, "most": 90.0},
+    "cost": {"seconds": 9.0, "rows": 1.3, "features": 0.4, "outputs": 0.1, "most": 90.0},
     "variants": [
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
         {
             "name": "short range",
             "kind": "tune",
@@ -54,6 +63,7 @@ PARAMS: dict[str, Any] = {
     "inner_folds": 5,
     "knots": 5,
     "max_levels": 20,
+    "neighbours": 0,
     "text": "svd",
     "text_components": 32,
 }

@@ -23,8 +23,25 @@ RECIPE: dict[str, Any] = {
     "tasks": ["binary", "multiclass", "regression"],
     "idea": "LightGBM, early stopping inside the fold",
     "hypothesis": "Boosted trees on plainly encoded columns set a strong level for everything after them.",
-    "cost": {"seconds": 6.0, "rows": 0.9, "features": 0.7, "outputs": 0.8},
+    "cost": {"seconds": 2.5, "rows": 0.9, "features": 0.7, "outputs": 0.8},
     "variants": [
+        {
+            "name": "geometry",
+            "kind": "model",
+            "params": {"neighbours": 4, "pairs": 6},
+            "idea": "target means of near rows in planes of numbers; their sums, differences, products, ratios",
+            "hypothesis": "Places and proportions matter: nearness in two numbers at once is slow to cut out of axes.",
+            "needs": ["numeric2"],
+        },
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
         {
             "name": "pairs",
             "kind": "model",
@@ -79,6 +96,7 @@ PARAMS: dict[str, Any] = {
     "target_encoding": "auto",
     "max_levels": 100,
     "pairs": 0,
+    "neighbours": 0,
     "text_components": 32,
 }
 

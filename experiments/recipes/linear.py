@@ -21,8 +21,17 @@ RECIPE: dict[str, Any] = {
     "tasks": ["binary", "multiclass", "regression"],
     "idea": "penalised linear model on splines, one-hot categories and TF-IDF",
     "hypothesis": "A smooth additive model errs where trees do not, and reads sparse text best.",
-    "cost": {"seconds": 2.5, "rows": 1.0, "features": 1.0, "outputs": 1.0},
+    "cost": {"seconds": 2.0, "rows": 1.0, "features": 1.0, "outputs": 1.0},
     "variants": [
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
         {
             "name": "fine splines",
             "kind": "tune",
@@ -40,6 +49,7 @@ PARAMS: dict[str, Any] = {
     "strengths": [0.03, 0.3, 3.0, 30.0],
     "inner_folds": 5,
     "max_levels": 60,
+    "neighbours": 0,
     "text": "sparse",
     "text_components": 32,
 }

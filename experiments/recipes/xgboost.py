@@ -23,8 +23,25 @@ RECIPE: dict[str, Any] = {
     "tasks": ["binary", "multiclass", "regression"],
     "idea": "XGBoost, strongly regularised, early stopping inside the fold",
     "hypothesis": "Depth-wise trees with a second-order penalty differ enough from leaf-wise ones to blend.",
-    "cost": {"seconds": 8.0, "rows": 0.9, "features": 0.8, "outputs": 0.85},
+    "cost": {"seconds": 4.0, "rows": 0.9, "features": 0.8, "outputs": 0.85},
     "variants": [
+        {
+            "name": "geometry",
+            "kind": "model",
+            "params": {"neighbours": 4, "pairs": 6},
+            "idea": "target means of near rows in planes of numbers; their sums, differences, products, ratios",
+            "hypothesis": "Places and proportions matter: nearness in two numbers at once is slow to cut out of axes.",
+            "needs": ["numeric2"],
+        },
+        {
+            "name": "near rows",
+            "kind": "model",
+            "params": {"neighbours": 4},
+            "idea": "target means of near rows in planes of the strongest numeric columns",
+            "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
+            "needs": ["numeric2"],
+            "tasks": ["binary", "regression"],
+        },
         {
             "name": "pairs",
             "kind": "model",
@@ -72,6 +89,7 @@ PARAMS: dict[str, Any] = {
     "target_encoding": "auto",
     "max_levels": 30,
     "pairs": 0,
+    "neighbours": 0,
     "text_components": 32,
 }
 

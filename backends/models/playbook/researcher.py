@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from backends.models.playbook.answer import Answer, number, table
 from backends.models.tasks import CampaignView, Task
 from experiments.recipes.catalog import catalog
+from experiments.text import one_line
+
+BEST = 50
+LATEST = 50
 
 
 def research(task: Task) -> Answer:
@@ -43,9 +49,7 @@ def _findings(view: CampaignView) -> list[str]:
     if last is not None:
         verdict = f"{last.id} ({last.family}) ended as {last.status}"
         found.append(f"{verdict} with {number(last.score)}." if last.score is not None else f"{verdict}.")
-        partners = [
-            (value, other) for (one, other), value in view.correlations.items() if one == last.id and last.in_pool
-        ]
+        partners = [(value, other) for other, value in view.correlations_of(last.id).items() if last.in_pool]
         if partners:
             value, other = min(partners)
             found.append(
@@ -80,5 +84,17 @@ def _data_findings(view: CampaignView) -> list[str]:
 
 
 def _standing(view: CampaignView) -> str:
-    rows = [(e.id, e.kind, e.family, number(e.score), e.status, f"{e.seconds:.0f}", e.idea) for e in view.experiments]
-    return table(("id", "kind", "family", "cv", "status", "s", "idea"), rows) if rows else "No experiment yet."
+    """Every experiment, or of many the best and the latest ones: a file of a phase has a limit."""
+    shown = view.experiments
+    if len(shown) > BEST + LATEST:
+        scored = [e for e in shown if e.score is not None and not math.isnan(e.score)]
+        scored.sort(key=lambda e: e.score or 0.0, reverse=view.spec.direction == "maximize")
+        kept = {e.id for e in (*scored[:BEST], *shown[-LATEST:])}
+        shown = tuple(e for e in shown if e.id in kept)
+    rows = [
+        (e.id, e.kind, e.family, number(e.score), e.status, f"{e.seconds:.0f}", one_line(e.idea, 100)) for e in shown
+    ]
+    text = table(("id", "kind", "family", "cv", "status", "s", "idea"), rows) if rows else "No experiment yet."
+    out = len(view.experiments) - len(shown)
+    more = f"\n\nThe best {BEST} and the latest {LATEST} are listed; {out} more are in the registry."
+    return text + (more if out else "")

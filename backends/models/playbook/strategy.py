@@ -23,6 +23,10 @@ _FOLD_SECONDS = 0.5
 # No plan takes more than this share of what is left while the pool has no two members to blend.
 _FIRST_SHARE = 0.45
 _NEW_FOR_A_BLEND = 3
+# Less than this is not worth starting a model for, even when there is none.
+_LEAST_SECONDS = 5.0
+# Parameters that mean the same in every family that has them.
+_FEATURE_PARAMS = frozenset({"neighbours", "pairs", "target_encoding"})
 _SCORED = frozenset({"keep", "discard", "imported"})
 
 Avoid = Sequence[tuple[str, Mapping[str, Any]]]
@@ -100,6 +104,9 @@ def propose(view: CampaignView, *, avoid: Avoid = ()) -> Proposal:
     families = _families(view)
     candidates = [c for c in _candidates(view, families) if _allowed(view, c, avoid)]
     fitting = [c for c in candidates if _fits(view, c.seconds)]
+    if not fitting and not view.pool and candidates and (view.seconds_left or 0.0) >= _LEAST_SECONDS:
+        # Recipes shorten themselves: a hurried model is better than no submission.
+        fitting = [min(candidates, key=lambda c: c.seconds)]
     blend = None if any(family == "blend" for family, _ in avoid) else _blend(view, fitting)
     if blend is not None:
         return blend
@@ -178,10 +185,14 @@ def _candidates(view: CampaignView, families: Sequence[_Family]) -> Iterator[Can
             continue
         wish = 40.0 if recipe.family in wishes else 0.0
         asked = " The owner asked for it." if wish else ""
-        if recipe.key({}) not in family.tried:
+        if not family.tried:
             worth = 100.0 - 0.6 * recipe.order + wish
             why = "Nobody has tried this family, and a new family is worth more to a blend than a tuned one."
-            yield Candidate(recipe, None, {}, None, worth, estimated_seconds(view, recipe, {}), why + asked)
+            params = _carried(view, recipe)
+            if params:
+                changed = ", ".join(f"{name} = {value}" for name, value in params.items())
+                why += f" It starts with what helped another ({changed})."
+            yield Candidate(recipe, None, params, None, worth, estimated_seconds(view, recipe, params), why + asked)
         if family.runs:
             yield from _changes(view, family, place.get(recipe.family), wish, asked)
 
@@ -189,6 +200,11 @@ def _candidates(view: CampaignView, families: Sequence[_Family]) -> Iterator[Can
 def _changes(view: CampaignView, family: _Family, place: int | None, wish: float, asked: str) -> Iterator[Candidate]:
     """Variants on top of the family's best configuration."""
     recipe, best = family.recipe, family.best
+    untried = [
+        r
+        for r in catalog()
+        if view.spec.task_type in r.tasks and not any(e.family == r.family for e in view.experiments)
+    ]
     base = _known(recipe, best.params) if best is not None else {}
     for position, variant in enumerate(recipe.variants):
         if view.spec.task_type not in variant.tasks or not all(_holds(view, need) for need in variant.needs):
@@ -198,8 +214,11 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
             continue
         worth = {0: 56.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
         worth += (4.0 if variant.kind == "model" else -8.0) - 2.0 * position + wish
-        helped = _evidence(view, variant)
+        helped = _evidence(view, variant.params)
         worth += 10.0 * helped
+        if variant.kind == "model" and not helped and position == 0:
+            # What is learned here decides how the untried families start.
+            worth += 10.0 * sum(set(variant.params) <= set(other.params) for other in untried)
         why = (
             f"{recipe.label} leads" if place == 0 else f"{recipe.label} is in the pool" if place is not None
             else f"One configuration of {recipe.label} is no proof that the family is exhausted"
@@ -211,21 +230,48 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
         yield Candidate(recipe, variant, params, best, worth, seconds, why + asked)
 
 
-def _evidence(view: CampaignView, variant: Variant) -> float:
-    """+1 when a variant of this name beat its parent in some family, -1 when it only lost, 0 when unseen."""
-    signs = []
-    for recipe in catalog():
-        same = next((v for v in recipe.variants if v.name == variant.name and v.kind == variant.kind), None)
-        for run in view.experiments:
-            parent = view.experiment(run.parent)
-            if same is None or run.family != recipe.family or parent is None or parent.family != run.family:
-                continue
-            if run.score is None or parent.score is None:
-                continue
-            changed = _known(recipe, run.params)
-            if all(changed.get(name) == value for name, value in same.params.items()):
-                signs.append(1.0 if _quality(view, run) > _quality(view, parent) else -1.0)
+def _evidence(view: CampaignView, change: Mapping[str, Any]) -> float:
+    """What a change of parameters did elsewhere: +1 it helped a family, -1 it only failed to, 0 nobody knows."""
+    signs = [sign for run, sign in _lessons(view) if all(run.get(name) == value for name, value in change.items())]
     return max(signs, default=0.0)
+
+
+def _lessons(view: CampaignView) -> Iterator[tuple[dict[str, Any], float]]:
+    """(what a run changed against its parent, whether that helped: +1, 0 or -1) of every run with a parent."""
+    recipes = {recipe.family: recipe for recipe in catalog()}
+    for run in view.experiments:
+        parent = view.experiment(run.parent)
+        recipe = recipes.get(run.family)
+        if parent is None or recipe is None or parent.family != run.family or parent.score is None:
+            continue
+        before = recipe.merged(_known(recipe, parent.params))
+        after = recipe.merged(_known(recipe, run.params))
+        changed = {name: value for name, value in after.items() if before[name] != value}
+        if changed and run.status in _SCORED | {"killed"}:
+            yield changed, _verdict(view, run, parent)
+
+
+def _verdict(view: CampaignView, run: ExperimentView, parent: ExperimentView) -> float:
+    """Whether a run beats its parent by more than the folds' scatter: +1, -1 when it is worse, else 0."""
+    if run.score is None:
+        return -1.0
+    sign = 1.0 if view.spec.direction == "maximize" else -1.0
+    gains = [sign * (run.fold_scores[k] - parent.fold_scores[k]) for k in run.fold_scores if k in parent.fold_scores]
+    if len(gains) < 3:
+        return 1.0 if _quality(view, run) > _quality(view, parent) else -1.0
+    mean = sum(gains) / len(gains)
+    error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1) / len(gains))
+    return 1.0 if mean > error else -1.0 if mean < 0 else 0.0
+
+
+def _carried(view: CampaignView, recipe: Recipe) -> dict[str, Any]:
+    """Changes of the features that helped another family, as far as this one has them."""
+    found: dict[str, Any] = {}
+    for changed, sign in _lessons(view):
+        for name in _FEATURE_PARAMS & set(changed) & set(recipe.params):
+            if sign > 0 and changed[name] != recipe.params[name]:
+                found[name] = changed[name]
+    return dict(sorted(found.items()))
 
 
 def _holds(view: CampaignView, need: str) -> bool:
