@@ -67,6 +67,11 @@ class Registry:
             keys = [name for name in self._db.table(table).pks if name in row]
             self._db.table(table).upsert(row, pk=keys[0] if len(keys) == 1 else tuple(keys))
 
+    def replace_all(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert many rows at once; each takes the place of one with the same primary key."""
+        with self.transaction():
+            self._db.table(table).insert_all(rows, replace=True)
+
     def update(self, table: str, key: str | int | tuple[Any, ...], **changes: Any) -> None:
         """Change columns of the row with this primary key."""
         with self.transaction():

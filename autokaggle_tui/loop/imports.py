@@ -80,8 +80,7 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
             test_sha=array_sha(test),
             at=now,
         )
-        for pair in pairs(close, name):
-            registry.upsert("correlations", **pair)
+        registry.replace_all("correlations", pairs(close, name))
         registry.event("imported", experiment=name, score=score)
 
 

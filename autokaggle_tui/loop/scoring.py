@@ -92,7 +92,7 @@ def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
             found[row["id"]] = PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
         except PredictionError as error:
             with registry.transaction():
-                registry.update("experiments", row["id"], in_pool=0)
+                registry.update("experiments", row["id"], in_pool=0, ended_at=registry.clock())
                 registry.event("warning", text=f"{row['id']} leaves the pool: {error.message}")
     return found
 
@@ -175,8 +175,7 @@ async def settle(
                 test_sha=array_sha(result.test),
                 at=now,
             )
-            for pair in pairs(close, experiment):
-                registry.upsert("correlations", **pair)
+            registry.replace_all("correlations", pairs(close, experiment))
         record_rulings(campaign, row["round"], "run", (*result.rulings, *standing.rulings))
         also(standing.status, standing.reason)
         registry.event(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.recipes._features import Clock
 
 # Boosting needs about this much step-times-rounds in total before held-out rows stop improving.
 _TYPICAL_TRAVEL = 24.0
@@ -29,6 +34,15 @@ class Pace(NamedTuple):
         """
         growth = 1 + 0.5 * (all_rows / max(fitted_rows, 1) - 1)
         return Pace(watch.step, max(1, round(watch.best_round * growth)), seconds)
+
+    def leave_for_prediction(self, seconds: float, rounds: int) -> Pace:
+        """Fewer rounds when predicting with all of them would take over a third of the time.
+
+        Args:
+            seconds: What predicting with ``rounds`` rounds takes.
+        """
+        affordable = int(0.35 * self.seconds / max(seconds / max(rounds, 1), 1e-9))
+        return self._replace(rounds=max(1, min(self.rounds, affordable)), seconds=0.6 * self.seconds)
 
 
 class RoundWatch:
@@ -82,6 +96,32 @@ class RoundWatch:
         wanted = min(max(_TYPICAL_TRAVEL / affordable, self._pace.step), 0.3)
         if wanted > 1.2 * self.step:
             self.step = self.new_step = wanted
+
+
+def multiclass_step(step: float, outputs: int) -> float:
+    """A larger step for many classes, where every round grows a tree for each."""
+    return min(step * 3, 0.15) if outputs > 4 else step
+
+
+def bagged(
+    bag: Callable[[int], list[np.ndarray]], seed: int, most: int, seconds: float, clock: Clock
+) -> tuple[list[np.ndarray], int]:
+    """Mean predictions of models that differ in their seed, and how many they are.
+
+    Args:
+        bag: Fits one with a seed and predicts the validation and the test rows.
+        most: Models at most; at least one is fitted.
+        seconds: No further model starts after so many seconds of the fold, nor when it may not end in time.
+    """
+    sums: list[np.ndarray] = []
+    for number in range(max(most, 1)):
+        before = clock.used()
+        parts = bag(seed + number)
+        sums = [total + part for total, part in zip(sums, parts, strict=True)] if sums else parts
+        each = clock.used() - before
+        if clock.used() + each > seconds or 1.3 * each > clock.left():
+            break
+    return [total / (number + 1) for total in sums], number + 1
 
 
 def absolute_error(ctx: Any) -> bool:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def _with_comments(lines: list[str], node: ast.stmt) -> str:
     return "\n".join(lines[start : node.end_lineno])
 
 
+@cache
 def _take_apart(source: str) -> _Module:
     imports: dict[str, str] = {}
     blocks: dict[str, _Block] = {}

@@ -13,7 +13,7 @@ import catboost
 import numpy as np
 import pandas as pd
 
-from experiments.recipes._boosting import absolute_error
+from experiments.recipes._boosting import absolute_error, bagged
 from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import word_table
 
@@ -54,7 +54,7 @@ RECIPE: dict[str, Any] = {
         {
             "name": "deeper",
             "kind": "tune",
-            "params": {"depth": 8, "l2_leaf_reg": 6.0},
+            "params": {"depth": 8, "l2_leaf_reg": 10.0},
             "idea": "trees of depth 8",
             "hypothesis": "If interactions run deep, deeper symmetric trees catch them.",
         },
@@ -71,11 +71,13 @@ RECIPE: dict[str, Any] = {
 PARAMS: dict[str, Any] = {
     "learning_rate": 0.05,
     "depth": 6,
-    "l2_leaf_reg": 3.0,
-    "random_strength": 1.0,
+    "l2_leaf_reg": 6.0,
+    "random_strength": 1.5,
     "max_rounds": 3000,
     "patience": 80,
     "inner_folds": 5,
+    "bags": 3,
+    "bag_seconds": 10.0,
     "pairs": 0,
     "neighbours": 0,
     "text_components": 32,
@@ -117,13 +119,17 @@ def fit_predict(
     )
     growth = 1 + 0.5 * (len(train) / len(fit_rows) - 1)
     settings["iterations"] = max(1, round((inner.get_best_iteration() + 1) * growth))
-    model = learner(target, settings).fit(
-        catboost.Pool(frames[0], target.y, cat_features=table.categorical),
-        callbacks=[TimeWatch(clock, clock.left())],
-    )
-    ctx.report(rounds=model.tree_count_, learning_rate=settings["learning_rate"], seconds=round(clock.used(), 1))
-    valid_scores, test_scores = (predict(model, frame, target) for frame in frames[1:])
-    return finish(valid_scores, target, ctx), finish(test_scores, target, ctx)
+    whole = catboost.Pool(frames[0], target.y, cat_features=table.categorical)
+
+    def bag(seed: int) -> list[np.ndarray]:
+        model = learner(target, {**settings, "random_seed": seed})
+        model.fit(whole, callbacks=[TimeWatch(clock, clock.left())])
+        return [predict(model, frame, target) for frame in frames[1:]]
+
+    scores, bags = bagged(bag, ctx.seed, PARAMS["bags"], PARAMS["bag_seconds"], clock)
+    rounds, step = settings["iterations"], settings["learning_rate"]
+    ctx.report(rounds=rounds, learning_rate=step, bags=bags, seconds=round(clock.used(), 1))
+    return finish(scores[0], target, ctx), finish(scores[1], target, ctx)
 
 
 def learner_settings(target: Target, ctx: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xgboost
 
-from experiments.recipes._boosting import Pace, RoundWatch, absolute_error
+from experiments.recipes._boosting import Pace, RoundWatch, absolute_error, bagged, multiclass_step
 from experiments.recipes._features import Clock, Target, constant_answer, finish, inner_rows, read_target
 from experiments.recipes._tables import tree_table
 
@@ -86,6 +86,8 @@ PARAMS: dict[str, Any] = {
     "max_rounds": 4000,
     "patience": 80,
     "inner_folds": 5,
+    "bags": 4,
+    "bag_seconds": 8.0,
     "target_encoding": "auto",
     "max_levels": 30,
     "pairs": 0,
@@ -110,13 +112,18 @@ def fit_predict(
     fit_rows, eval_rows = inner_rows(ctx, target, PARAMS["inner_folds"])
     first = matrix(arrays[0][fit_rows], target.y[fit_rows], ctx)
     held = xgboost.QuantileDMatrix(arrays[0][eval_rows], target.y[eval_rows], ref=first, nthread=ctx.threads)
-    pace = Pace(PARAMS["learning_rate"], PARAMS["max_rounds"], 0.42 * clock.left())
+    pace = Pace(multiclass_step(PARAMS["learning_rate"], target.outputs), PARAMS["max_rounds"], 0.42 * clock.left())
     inner = grow(first, settings, pace, held)
     pace = pace.refit(inner, len(fit_rows), len(train), clock.left())
-    booster = grow(matrix(arrays[0], target.y, ctx), settings, pace).model
-    ctx.report(rounds=pace.rounds, learning_rate=pace.step, seconds=round(clock.used(), 1))
-    valid_scores, test_scores = (predict(booster, rows, target) for rows in arrays[1:])
-    return finish(valid_scores, target, ctx), finish(test_scores, target, ctx)
+    whole = matrix(arrays[0], target.y, ctx)
+
+    def bag(seed: int) -> list[np.ndarray]:
+        booster = grow(whole, {**settings, "seed": seed}, pace).model
+        return [predict(booster, rows, target) for rows in arrays[1:]]
+
+    scores, bags = bagged(bag, ctx.seed, PARAMS["bags"], PARAMS["bag_seconds"], clock)
+    ctx.report(rounds=pace.rounds, learning_rate=pace.step, bags=bags, seconds=round(clock.used(), 1))
+    return finish(scores[0], target, ctx), finish(scores[1], target, ctx)
 
 
 def matrix(rows: np.ndarray, y: np.ndarray, ctx: Any) -> xgboost.QuantileDMatrix:

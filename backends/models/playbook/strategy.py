@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from backends.models.playbook.lessons import SCORED, carried, evidence, known, quality
 from backends.models.tasks import CampaignView, ExperimentView
 from experiments.recipes.catalog import Recipe, Variant, catalog
 
@@ -25,9 +26,6 @@ _FIRST_SHARE = 0.45
 _NEW_FOR_A_BLEND = 3
 # Less than this is not worth starting a model for, even when there is none.
 _LEAST_SECONDS = 5.0
-# Parameters that mean the same in every family that has them.
-_FEATURE_PARAMS = frozenset({"neighbours", "pairs", "target_encoding"})
-_SCORED = frozenset({"keep", "discard", "imported"})
 
 Avoid = Sequence[tuple[str, Mapping[str, Any]]]
 
@@ -156,28 +154,16 @@ def _families(view: CampaignView) -> list[_Family]:
         if view.spec.task_type not in recipe.tasks:
             continue
         runs = tuple(e for e in view.experiments if e.family == recipe.family and e.kind != "blend")
-        scored = [e for e in runs if e.score is not None and e.status in _SCORED]
-        best = max(scored, key=lambda e: _quality(view, e), default=None)
-        tried = frozenset(recipe.key(_known(recipe, e.params)) for e in runs if e.status != "running")
+        scored = [e for e in runs if e.score is not None and e.status in SCORED]
+        best = max(scored, key=lambda e: quality(view, e), default=None)
+        tried = frozenset(recipe.key(known(recipe, e.params)) for e in runs if e.status != "running")
         found.append(_Family(recipe, runs, best, tried))
     return found
 
 
-def _known(recipe: Recipe, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters the recipe has; a person's or a model's own are left out."""
-    return {name: value for name, value in params.items() if name in recipe.params}
-
-
-def _quality(view: CampaignView, run: ExperimentView) -> float:
-    score = run.score if run.score is not None else math.nan
-    if math.isnan(score):
-        return -math.inf
-    return score if view.spec.direction == "maximize" else -score
-
-
 def _candidates(view: CampaignView, families: Sequence[_Family]) -> Iterator[Candidate]:
     wishes, bans = _hints(view, [family.recipe for family in families])
-    ranked = sorted((f for f in families if f.best), key=lambda f: -_quality(view, f.best) if f.best else 0.0)
+    ranked = sorted((f for f in families if f.best), key=lambda f: -quality(view, f.best) if f.best else 0.0)
     place = {family.recipe.family: position for position, family in enumerate(ranked)}
     for family in families:
         recipe = family.recipe
@@ -188,7 +174,7 @@ def _candidates(view: CampaignView, families: Sequence[_Family]) -> Iterator[Can
         if not family.tried:
             worth = 100.0 - 0.6 * recipe.order + wish
             why = "Nobody has tried this family, and a new family is worth more to a blend than a tuned one."
-            params = _carried(view, recipe)
+            params = carried(view, recipe)
             if params:
                 changed = ", ".join(f"{name} = {value}" for name, value in params.items())
                 why += f" It starts with what helped another ({changed})."
@@ -205,7 +191,7 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
         for r in catalog()
         if view.spec.task_type in r.tasks and not any(e.family == r.family for e in view.experiments)
     ]
-    base = _known(recipe, best.params) if best is not None else {}
+    base = known(recipe, best.params) if best is not None else {}
     for position, variant in enumerate(recipe.variants):
         if view.spec.task_type not in variant.tasks or not all(_holds(view, need) for need in variant.needs):
             continue
@@ -214,7 +200,7 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
             continue
         worth = {0: 56.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
         worth += (4.0 if variant.kind == "model" else -8.0) - 2.0 * position + wish
-        helped = _evidence(view, variant.params)
+        helped = evidence(view, variant.params)
         worth += 10.0 * helped
         if variant.kind == "model" and not helped and position == 0:
             # What is learned here decides how the untried families start.
@@ -228,50 +214,6 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
             why += f" It {'helped' if helped > 0 else 'did not help'} another family."
         seconds = estimated_seconds(view, recipe, params)
         yield Candidate(recipe, variant, params, best, worth, seconds, why + asked)
-
-
-def _evidence(view: CampaignView, change: Mapping[str, Any]) -> float:
-    """What a change of parameters did elsewhere: +1 it helped a family, -1 it only failed to, 0 nobody knows."""
-    signs = [sign for run, sign in _lessons(view) if all(run.get(name) == value for name, value in change.items())]
-    return max(signs, default=0.0)
-
-
-def _lessons(view: CampaignView) -> Iterator[tuple[dict[str, Any], float]]:
-    """(what a run changed against its parent, whether that helped: +1, 0 or -1) of every run with a parent."""
-    recipes = {recipe.family: recipe for recipe in catalog()}
-    for run in view.experiments:
-        parent = view.experiment(run.parent)
-        recipe = recipes.get(run.family)
-        if parent is None or recipe is None or parent.family != run.family or parent.score is None:
-            continue
-        before = recipe.merged(_known(recipe, parent.params))
-        after = recipe.merged(_known(recipe, run.params))
-        changed = {name: value for name, value in after.items() if before[name] != value}
-        if changed and run.status in _SCORED | {"killed"}:
-            yield changed, _verdict(view, run, parent)
-
-
-def _verdict(view: CampaignView, run: ExperimentView, parent: ExperimentView) -> float:
-    """Whether a run beats its parent by more than the folds' scatter: +1, -1 when it is worse, else 0."""
-    if run.score is None:
-        return -1.0
-    sign = 1.0 if view.spec.direction == "maximize" else -1.0
-    gains = [sign * (run.fold_scores[k] - parent.fold_scores[k]) for k in run.fold_scores if k in parent.fold_scores]
-    if len(gains) < 3:
-        return 1.0 if _quality(view, run) > _quality(view, parent) else -1.0
-    mean = sum(gains) / len(gains)
-    error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1) / len(gains))
-    return 1.0 if mean > error else -1.0 if mean < 0 else 0.0
-
-
-def _carried(view: CampaignView, recipe: Recipe) -> dict[str, Any]:
-    """Changes of the features that helped another family, as far as this one has them."""
-    found: dict[str, Any] = {}
-    for changed, sign in _lessons(view):
-        for name in _FEATURE_PARAMS & set(changed) & set(recipe.params):
-            if sign > 0 and changed[name] != recipe.params[name]:
-                found[name] = changed[name]
-    return dict(sorted(found.items()))
 
 
 def _holds(view: CampaignView, need: str) -> bool:
@@ -306,7 +248,7 @@ def _hints(view: CampaignView, recipes: Sequence[Recipe]) -> tuple[set[str], set
 def _allowed(view: CampaignView, candidate: Candidate, avoid: Avoid) -> bool:
     recipe = candidate.recipe
     for family, params in avoid:
-        if family == recipe.family and recipe.key(_known(recipe, params)) == recipe.key(candidate.params):
+        if family == recipe.family and recipe.key(known(recipe, params)) == recipe.key(candidate.params):
             return False
     past = [e for e in view.experiments if e.round is not None and e.round != view.round]
     streak = 0
@@ -322,7 +264,7 @@ def _allowed(view: CampaignView, candidate: Candidate, avoid: Avoid) -> bool:
     recent = past[len(past) - (window - 1) :] if window > 1 else []
     tuned = sum(run.kind == "tune" for run in recent)
     return tuned + 1 <= int(_threshold(view, "research-over-tuning", "max_tuning", 1)) and any(
-        e.kind == "model" and e.status in _SCORED for e in past
+        e.kind == "model" and e.status in SCORED for e in past
     )
 
 
@@ -370,8 +312,8 @@ def _blend(view: CampaignView, fitting: Sequence[Candidate]) -> Proposal | None:
         reason = f"{len(fresh)} predictions joined the pool since the last blend."
     else:
         return None
-    closest = [view.correlations[a.id, b.id] for a in pool for b in pool if (a.id, b.id) in view.correlations]
-    lowest = f" The least alike of them correlate at {min(closest):.4f}." if closest else ""
+    least = view.lowest_correlation
+    lowest = "" if least is None else f" The least alike of them correlate at {least:.4f}."
     champion = view.experiment(view.champion)
     return Proposal(
         kind="blend",
