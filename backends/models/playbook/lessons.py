@@ -21,6 +21,7 @@ def known(recipe: Recipe, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def quality(view: CampaignView, run: ExperimentView) -> float:
+    """The score, turned so that larger is better; minus infinity without one."""
     score = run.score if run.score is not None else math.nan
     if math.isnan(score):
         return -math.inf

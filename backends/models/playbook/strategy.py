@@ -124,8 +124,8 @@ def estimated_seconds(view: CampaignView, recipe: Recipe, params: Mapping[str, A
     waves = math.ceil(view.spec.cv_folds / max(view.slots, 1))
     own = [_pace(view, e, recipe) for e in view.experiments if e.family == recipe.family]
     all_known = [_pace(view, e, r) for r in catalog() for e in view.experiments if e.family == r.family]
-    known = [pace for pace in own if pace] or [pace for pace in all_known if pace]
-    correction = min(max(sorted(known)[len(known) // 2], 0.2), 5.0) if known else 1.0
+    paces = [pace for pace in own if pace] or [pace for pace in all_known if pace]
+    correction = min(max(sorted(paces)[len(paces) // 2], 0.2), 5.0) if paces else 1.0
     return _ROUND_SECONDS + waves * (_FOLD_SECONDS + correction * _fold_seconds(view, recipe, params))
 
 
@@ -291,7 +291,7 @@ def _allowance(view: CampaignView, seconds: float) -> float | None:
         share = min(share, 1.5 * view.seconds_left / max(view.rounds_left, 1))
     if len(view.pool) < 2:
         share = min(share, _FIRST_SHARE * view.seconds_left)
-    return min(max(1.5 * seconds, 10.0), max(share, 5.0))
+    return min(max(2.0 * seconds, 12.0), max(share, 5.0))
 
 
 def _blend(view: CampaignView, fitting: Sequence[Candidate]) -> Proposal | None:
