@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from autokaggle_tui import __version__
-from autokaggle_tui.failures import complain, explain, record_bug
-from autokaggle_tui.interrupts import INTERRUPTED, leaving_at_once, run_to_end
+from autokaggle_tui.interrupts import leaving_at_once, run_to_end
+from autokaggle_tui.program import Program, run_program
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, ModelError, UsageError
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
-
-
-class Program(TyperGroup):
-    """Runs a command; what goes wrong becomes a message and an exit code, never a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for.
-
-        Raises:
-            typer.Exit: With the exit code; wrong options stay typer's own errors.
-        """
-        try:
-            return super().invoke(ctx)
-        except AutokaggleError as error:
-            complain(f"{error.title}: {error}")
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise
-        except Exception as error:
-            if hasattr(error, "exit_code"):
-                raise
-            place = ctx.obj.root if isinstance(ctx.obj, Workspace) else Path().resolve()
-            said = explain(error, place)
-            complain(f"Bug: {record_bug(error, place)}" if said is None else f"{said.title}: {said}")
-            raise typer.Exit(1) from None
-
+UNCUT = 10_000
 
 app = typer.Typer(
     name="autokaggle-tui",
@@ -247,7 +217,7 @@ def status(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
     print(f"tried    {counts or 'nothing yet'}")
     board = found["leaderboard"]
     said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
-    print(f"sent     {found['submissions']} submissions{said}")
+    print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
     verdict = found["verdict"]
     if verdict:
         rule = f" {verdict['rule']}:" if verdict["rule"] else ""
@@ -286,10 +256,7 @@ def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
             f"{row['seconds']:.0f}",
         )
         table.add_row(*map(Text, cells), Text(row["idea"], no_wrap=True, overflow="ellipsis"))
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.measure(table).maximum, 1)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(table)
 
 
 @app.command()
@@ -414,26 +381,7 @@ def try_file(
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    try:
-        app()
-    except SystemExit as end:
-        # What is left in the buffers is written here, where a closed pipe or a full disk can still be told.
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _hush()
-            sys.exit(1)
-        except OSError as error:
-            _hush()
-            complain(f"Output: {error.strerror}")
-            sys.exit(1)
-        sys.exit(end.code)
-
-
-def _hush() -> None:
-    """Keep the interpreter from complaining about a lost stdout once more when it exits."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    run_program(app)
 
 
 if __name__ == "__main__":

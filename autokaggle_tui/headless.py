@@ -153,7 +153,8 @@ def gain_text(gain: float | None) -> str:
 
 def _run_started(row: Row) -> str:
     data = row["data"]
-    limits = [f"{data['rounds']} rounds" if data["rounds"] is not None else "no round limit"]
+    count = data["rounds"]
+    limits = ["no round limit" if count is None else f"{count} round{'' if count == 1 else 's'}"]
     limits.append(f"{data['time_limit']:.0f} s" if data["time_limit"] is not None else "no time limit")
     arrow = "↑" if data["direction"] == "maximize" else "↓"
     verb = "continues" if data["continued"] else "begins"

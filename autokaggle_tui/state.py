@@ -29,7 +29,10 @@ def load_status(workspace: Workspace) -> Row:
     connection = open_viewer(workspace.facts)
     try:
         run = _one(connection, "SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
-        started = _one(connection, "SELECT id, data FROM events WHERE kind IN ('run_started', 'try_started') ORDER BY id DESC LIMIT 1")
+        started = _one(
+            connection,
+            "SELECT id, data FROM events WHERE kind IN ('run_started', 'try_started') ORDER BY id DESC LIMIT 1",
+        )
         phase = _one(
             connection,
             "SELECT round, kind, data FROM events WHERE kind IN ('phase_started', 'experiment_started', 'fold_done') "

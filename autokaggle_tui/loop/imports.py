@@ -31,7 +31,7 @@ async def import_predictions(campaign: Campaign, folder: Path) -> None:
         except (PredictionError, MetricError) as error:
             campaign.registry.event("warning", text=f"{path.name} is not imported: {error.message}")
         except UnicodeEncodeError:
-            campaign.registry.event("warning", text=f"{ascii(path.name)} is not imported: its name is not UTF-8")
+            campaign.registry.event("warning", text=f"{path.name!a} is not imported: its name is not UTF-8")
 
 
 async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path) -> None:
@@ -44,9 +44,7 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
     if given.shape != oof.shape:
         raise PredictionError(f"it has shape {given.shape}, the training data call for {oof.shape}")
     oof[covered] = check_prediction(given[covered], int(covered.sum()), campaign.outputs, spec.task_type)
-    test = check_prediction(
-        _load(test_path), len(campaign.competition.test), campaign.outputs, spec.task_type
-    )
+    test = check_prediction(_load(test_path), len(campaign.competition.test), campaign.outputs, spec.task_type)
     score = campaign.metric.score(campaign.competition.y, oof, mask=covered)
     close = await correlations(campaign, name, oof)
     oof_name, test_name = names(name)

@@ -48,7 +48,7 @@ def important_columns(table: pd.DataFrame, target: Target, seed: int, most: int,
     return [str(table.columns[i]) for i in order[:most]]
 
 
-def neighbour_part(numeric: Split, target: Target, seed: int, most: int, near: int = 24) -> Split:
+def neighbour_part(numeric: Split, target: Target, seed: int, most: int, near: int = 12) -> Split:
     """Mean target of the nearest training rows, in each plane of two of the ``most`` most important numbers.
 
     Cross-fitted within the training rows. Places on a map are the classic case. Empty for a target of many classes.

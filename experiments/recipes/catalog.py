@@ -29,7 +29,7 @@ class Variant:
 
     Attributes:
         kind: ``model`` when it brings new features or another learner, ``tune`` when it only turns settings.
-        needs: What must hold of the data: ``numeric2`` (two numeric columns), ``categorical``,
+        needs: What must hold of the data: ``numeric2`` (two numeric columns), ``few_classes``, ``categorical``,
             ``text``, ``datetime``, ``missing``, ``high_cardinality``.
     """
 

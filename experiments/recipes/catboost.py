@@ -32,7 +32,7 @@ RECIPE: dict[str, Any] = {
             "params": {"neighbours": 4, "pairs": 6},
             "idea": "target means of near rows in planes of numbers; their sums, differences, products, ratios",
             "hypothesis": "Places and proportions matter: nearness in two numbers at once is slow to cut out of axes.",
-            "needs": ["numeric2"],
+            "needs": ["numeric2", "few_classes"],
         },
         {
             "name": "near rows",
@@ -40,8 +40,7 @@ RECIPE: dict[str, Any] = {
             "params": {"neighbours": 4},
             "idea": "target means of near rows in planes of the strongest numeric columns",
             "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
-            "needs": ["numeric2"],
-            "tasks": ["binary", "regression"],
+            "needs": ["numeric2", "few_classes"],
         },
         {
             "name": "pairs",

@@ -33,8 +33,7 @@ RECIPE: dict[str, Any] = {
             "params": {"neighbours": 4},
             "idea": "target means of near rows in planes of the strongest numeric columns",
             "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
-            "needs": ["numeric2"],
-            "tasks": ["binary", "regression"],
+            "needs": ["numeric2", "few_classes"],
         },
         {
             "name": "short range",
@@ -106,15 +105,16 @@ def fit_predict(
             trials.append((trial(table.train, wanted, fit_rows, eval_rows, scaling, diagonal), table))
     best, table = min(trials, key=lambda pair: pair[0].loss)
 
-    before = clock.used()
     rows = fit_rows[: PARAMS["metric_rows"] if clock.left() > 4 * clock.used() else PARAMS["trial_rows"]]
     turn = learn_metric(table.train, wanted, rows, best, steps=2)
+    before = clock.used()
     inner = solve(table.train[rows] @ turn, wanted[rows], best.penalty)
+    each = clock.used() - before
     held = predict(table.train[eval_rows], table.train[rows], inner, turn)
     heat = temperature(held, wanted[eval_rows].argmax(axis=1)) if len(target.present) else 1.0
-    # The steps above took three solutions of len(rows); the last one grows with the cube.
-    growth = clock.left() / max(clock.used() - before, 1e-3)
-    most = int(min(PARAMS["most_rows"], len(rows) * max(growth, 0.1) ** 0.4))
+    # Solving grows with the cube of the rows, the kernel and the predictions with their square.
+    growth = (0.7 * max(clock.left(), 0.0) / max(each, 1e-4)) ** (1 / 2.7)
+    most = int(min(PARAMS["most_rows"], len(rows) * growth))
     kept = shuffle.permutation(len(train))[: max(most, 50)]
     weights = solve(table.train[kept] @ turn, wanted[kept], best.penalty)
     ctx.report(

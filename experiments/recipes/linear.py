@@ -29,8 +29,7 @@ RECIPE: dict[str, Any] = {
             "params": {"neighbours": 4},
             "idea": "target means of near rows in planes of the strongest numeric columns",
             "hypothesis": "Where two numbers mark a place, rows nearby tell more than either number.",
-            "needs": ["numeric2"],
-            "tasks": ["binary", "regression"],
+            "needs": ["numeric2", "few_classes"],
         },
         {
             "name": "fine splines",

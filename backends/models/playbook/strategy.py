@@ -220,6 +220,7 @@ def _holds(view: CampaignView, need: str) -> bool:
     data = view.data
     facts = {
         "numeric2": data.n_numeric >= 2,
+        "few_classes": data.n_classes <= 5,
         "categorical": data.n_categorical >= 1,
         "text": data.n_text >= 1,
         "datetime": data.n_datetime >= 1,
