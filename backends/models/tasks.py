@@ -12,7 +12,6 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
-from experiments.pairwise import Pairwise
 from experiments.spec import Spec
 
 Role = Literal["researcher", "builder", "reviewer"]
@@ -124,6 +123,9 @@ class CampaignView:
     def lowest_correlation(self) -> float | None:
         """Of the two members of the pool that are least alike; None while no pair is known."""
         names = [experiment.id for experiment in self.pool]
+        # Settings import this module, and must not pay for numpy.
+        from experiments.pairwise import Pairwise
+
         if isinstance(self.correlations, Pairwise):
             return self.correlations.lowest(names)
         known = (self.correlations.get(pair) for pair in combinations(names, 2))
