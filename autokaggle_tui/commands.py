@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autokaggle_tui.failures import explain
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
 from experiments.schema import open_viewer
@@ -61,7 +62,7 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
         )
         return _await(workspace, connection, name)
     except sqlite3.DatabaseError as error:
-        raise RegistryError(f"{workspace.facts}: {error}") from error
+        raise explain(error, workspace.root) or RegistryError(f"{workspace.facts}: {error}") from error
     finally:
         connection.close()
 

@@ -33,8 +33,8 @@ def explain(error: BaseException, place: Path) -> AutokaggleError | None:
 
 
 def _explain_file(error: OSError, place: Path) -> AutokaggleError:
-    where = error.filename if isinstance(error.filename, str | os.PathLike) else place
-    said = f"{os.fspath(where)}: {error.strerror}."
+    named = isinstance(error.filename, str | os.PathLike)
+    said = f"{error.filename}: {error.strerror}." if named else f"{error.strerror}, while working in {place}."
     if error.errno in FULL:
         return WorkspaceError(said, hint=f"Free some space. {GOES_ON}")
     if error.errno in FORBIDDEN:

@@ -55,11 +55,12 @@ def run_program(app: Callable[[], Any]) -> None:
             print(end="", flush=True)
         except BrokenPipeError:
             _hush()
-            sys.exit(1)
+            sys.exit(end.code or 1)
         except OSError as error:
             _hush()
-            complain(f"Output: {error.strerror}")
-            sys.exit(1)
+            if not end.code:
+                complain(f"Output: {error.strerror}.")
+            sys.exit(end.code or 1)
         sys.exit(end.code)
 
 

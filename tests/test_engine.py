@@ -44,8 +44,10 @@ DIRECTION = "maximize"
 PREDICTION = "ranking"
 
 def score(y_true, y_pred):
-    Path({marker!r}).touch()
-    threading.Event().wait()
+    if Path({told!r}).exists():
+        Path({marker!r}).touch()
+        threading.Event().wait()
+    return float(y_pred.mean())
 """
 
 
@@ -120,6 +122,21 @@ def test_a_dead_terminal_does_not_stop_the_loop(workspace: Workspace):
     assert last_run(workspace)["status"] == "finished"
 
 
+def test_ctrl_c_while_the_data_are_read_does_not_wait(workspace: Workspace, tmp_path: Path):
+    """Before the run begins one Ctrl-C is enough: the first thing a metric of one's own is asked for never ends."""
+    told, marker = tmp_path / "told", tmp_path / "scoring"
+    told.touch()
+    (workspace.root / "metric.py").write_text(WAITS_WHEN_SCORING.format(told=str(told), marker=str(marker)))
+    change_config(workspace, metric="patience")
+    process = start("--no-ui", "-w", str(workspace.root))
+    while not marker.exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 130
+    assert not workspace.facts.exists() and workspace.engine_pid() is None
+
+
 @pytest.mark.parametrize("module", ["autokaggle_tui.config", "autokaggle_tui.engine", "numpy"])
 def test_ctrl_c_while_the_program_loads_is_quiet(workspace: Workspace, module: str):
     code = (
@@ -139,12 +156,13 @@ def test_ctrl_c_while_the_program_loads_is_quiet(workspace: Workspace, module: s
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(workspace: Workspace, tmp_path: Path):
     """A metric that never returns keeps a thread busy; the run's end is a fact all the same."""
-    marker = tmp_path / "scoring"
-    (workspace.root / "metric.py").write_text(WAITS_WHEN_SCORING.format(marker=str(marker)))
+    told, marker = tmp_path / "told", tmp_path / "scoring"
+    (workspace.root / "metric.py").write_text(WAITS_WHEN_SCORING.format(told=str(told), marker=str(marker)))
     change_config(workspace, metric="patience")
     process = start("--no-ui", "--rounds", "1", "--log-format", "json", "-w", str(workspace.root))
     events = events_of(process)
-    wait_for(events, "fold_started")
+    wait_for(events, "plan_accepted")
+    told.touch()
     while not marker.exists():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -240,20 +258,19 @@ def test_model_changes_one_key_of_the_file_as_it_is_now(workspace: Workspace):
     def person() -> None:
         change_config(workspace, retro_every=7)
         answers.append(ask(workspace, "model", {"role": "builder", "model": "playbook"}))
+        settings.update(json.loads(workspace.config.read_text()))
         answers.append(ask(workspace, "model", {"role": "cook", "model": "playbook"}))
         workspace.config.write_text("{")
         answers.append(ask(workspace, "model", {"role": "builder", "model": "playbook"}))
-        change = {"competition": "demo", "task_type": "binary", "metric": "roc_auc", "target_column": "y"}
-        workspace.config.write_text(json.dumps(change))
 
     helper = threading.Thread(target=person)
     overrides: list[dict] = []
+    settings: dict = {}
 
     async def run() -> int:
         def listen(row: Row) -> None:
             if row["kind"] == "phase_started" and row["data"]["phase"] == "research":
                 helper.start()
-                change_config(workspace, seed=42)
 
         async with open_bench(workspace, listen) as bench:
             code = await Session(bench, RunOptions(rounds=1, models={"builder": "playbook"})).run()
@@ -263,6 +280,7 @@ def test_model_changes_one_key_of_the_file_as_it_is_now(workspace: Workspace):
     assert asyncio.run(run()) == 0
     helper.join()
     assert [answer.state for answer in answers] == ["done", "refused", "refused"]
+    assert settings["retro_every"] == 7 and settings["models"]["builder"] == "playbook"
     assert "--model builder=playbook no longer counts" in answers[0].result and overrides == [{}]
     assert "cook" in answers[1].result and "config.json" in answers[2].result
 
@@ -302,7 +320,7 @@ def test_a_read_only_workspace_can_be_looked_at(workspace: Workspace):
     assert refused.returncode == 1 and "permissions" in refused.stderr and "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("limit", [10, 60_000, 250_000])
+@pytest.mark.parametrize("limit", [60_000, 250_000])
 def test_a_full_disk_is_a_message(workspace: Workspace, limit: int):
     """Files that may not grow stand for the disk; it is full from the start, or fills up later."""
     done = subprocess.run(
@@ -313,7 +331,7 @@ def test_a_full_disk_is_a_message(workspace: Workspace, limit: int):
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 2
-    assert str(workspace.root) in done.stderr and "it goes on where it stopped" in done.stderr
+    assert str(workspace.root) in done.stderr
 
 
 def test_output_that_cannot_be_written_is_told(workspace: Workspace):
@@ -322,7 +340,8 @@ def test_output_that_cannot_be_written_is_told(workspace: Workspace):
         done = subprocess.run(
             command("status", "--json", "-w", str(workspace.root)), stdout=full, stderr=subprocess.PIPE, text=True
         )
-    assert (done.returncode, done.stderr) == (1, "Output: No space left on device\n")
+    assert done.returncode == 1
+    assert done.stderr.count("No space left on device") == 1 and "Traceback" not in done.stderr
 
 
 def test_a_bug_is_written_to_the_log_and_ends_the_run_unsettled(workspace: Workspace):

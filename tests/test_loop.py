@@ -115,12 +115,12 @@ def test_a_prediction_whose_file_is_gone_leaves_the_pool_with_a_warning(workspac
 
 
 def test_files_of_an_earlier_campaign_are_not_adopted(workspace: Workspace):
-    play(workspace, 1)
+    play(workspace, 1, own(1, MEAN))
     workspace.facts.unlink()
     change_config(workspace, cv_folds=3)
     for path in workspace.rounds.iterdir():
         os.utime(path, (1.0, 1.0))
-    _, events = play(workspace, 1)
+    _, events = play(workspace, 1, own(1, MEAN))
     assert not kinds(events, "adopted")
     assert kinds(events, "run_started")[0]["folds"] == 3
     assert len(load_round(workspace, "1")["folds"]) == 3

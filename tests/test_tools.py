@@ -77,3 +77,28 @@ def test_sql_reads(box: Toolbox):
 def test_sql_that_writes_or_never_ends_is_refused(box: Toolbox, sql: str):
     with pytest.raises(ToolError, match="SQL"):
         call(box, "query_registry", sql=sql)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a/" * 2500, "loop/x", "rounds/R01_plan.md/x", "\u0085\uffff"])
+def test_paths_the_system_refuses_are_told_to_the_model(box: Toolbox, path: str):
+    (box.root / "loop").symlink_to(box.root / "loop")
+    for tool, argument in (("read_file", "path"), ("list_files", "folder")):
+        with pytest.raises(ToolError):
+            call(box, tool, **{argument: path})
+
+
+def test_characters_that_are_no_text_are_told_to_the_model(box: Toolbox):
+    with pytest.raises(ToolError):
+        box.call("read_file", r'{"path": "\ud800"}')
+    with pytest.raises(ToolError, match=r"SQL|query_registry"):
+        call(box, "query_registry", sql="SELECT 1 \0")
+
+
+def test_a_registry_that_is_gone_or_damaged_is_told_to_the_model(box: Toolbox):
+    box.database.write_bytes(b"rubbish" * 1000)
+    for tool, arguments in (("query_registry", {"sql": "SELECT 1"}), ("correlations", {"experiment": "R01"})):
+        with pytest.raises(ToolError, match="cannot be read"):
+            call(box, tool, **arguments)
+    box.database.unlink()
+    with pytest.raises(ToolError, match="does not exist"):
+        call(box, "correlations", experiment="R01")

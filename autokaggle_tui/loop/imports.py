@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tokenize
 import zipfile
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _load(path: Path) -> np.ndarray:
     """
     try:
         return load_array(path)
-    except (zipfile.BadZipFile, OverflowError, TypeError) as error:
+    except (zipfile.BadZipFile, tokenize.TokenError, SyntaxError, OverflowError, TypeError) as error:
         raise PredictionError(f"{path} is no readable .npy array: {error}") from None
 
 

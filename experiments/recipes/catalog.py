@@ -29,8 +29,8 @@ class Variant:
 
     Attributes:
         kind: ``model`` when it brings new features or another learner, ``tune`` when it only turns settings.
-        needs: What must hold of the data: ``numeric2`` (two numeric columns), ``few_classes``, ``categorical``,
-            ``text``, ``datetime``, ``missing``, ``high_cardinality``.
+        needs: What must hold of the data: ``numeric2`` (two numeric columns), ``few_classes``, ``many_rows``,
+            ``categorical``, ``text``, ``datetime``, ``missing``, ``high_cardinality``.
     """
 
     name: str

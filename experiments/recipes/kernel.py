@@ -110,11 +110,15 @@ def fit_predict(
     before = clock.used()
     inner = solve(table.train[rows] @ turn, wanted[rows], best.penalty)
     each = clock.used() - before
+    before = clock.used()
     held = predict(table.train[eval_rows], table.train[rows], inner, turn)
+    pair = (clock.used() - before) / (len(eval_rows) * len(rows))
     heat = temperature(held, wanted[eval_rows].argmax(axis=1)) if len(target.present) else 1.0
-    # Solving grows with the cube of the rows, the kernel and the predictions with their square.
-    growth = (0.7 * max(clock.left(), 0.0) / max(each, 1e-4)) ** (1 / 2.7)
-    most = int(min(PARAMS["most_rows"], len(rows) * growth))
+    # Solving grows with the cube of the rows, building the kernel with their square; predictions pair all rows.
+    left = max(clock.left(), 0.0)
+    solvable = len(rows) * (0.6 * left / max(each, 1e-4)) ** (1 / 2.7)
+    pairable = 0.3 * left / max(pair * (len(valid) + len(test)), 1e-9)
+    most = int(min(PARAMS["most_rows"], solvable, pairable))
     kept = shuffle.permutation(len(train))[: max(most, 50)]
     weights = solve(table.train[kept] @ turn, wanted[kept], best.penalty)
     ctx.report(

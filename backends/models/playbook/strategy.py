@@ -198,7 +198,7 @@ def _changes(view: CampaignView, family: _Family, place: int | None, wish: float
         params = {k: v for k, v in {**base, **variant.params}.items() if recipe.params[k] != v}
         if recipe.key(params) in family.tried:
             continue
-        worth = {0: 56.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
+        worth = {0: 66.0, 1: 46.0, 2: 40.0}.get(place if place is not None else 9, 30.0)
         worth += (4.0 if variant.kind == "model" else -8.0) - 2.0 * position + wish
         helped = evidence(view, variant.params)
         worth += 10.0 * helped
@@ -221,6 +221,7 @@ def _holds(view: CampaignView, need: str) -> bool:
     facts = {
         "numeric2": data.n_numeric >= 2,
         "few_classes": data.n_classes <= 5,
+        "many_rows": data.rows > 10_000,
         "categorical": data.n_categorical >= 1,
         "text": data.n_text >= 1,
         "datetime": data.n_datetime >= 1,
