@@ -47,11 +47,13 @@ class Registry:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # SQLite itself rolls back on a full disk; a second ROLLBACK would hide the real error.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             self._pending.clear()
             raise
-        self._connection.execute("COMMIT")
         told, self._pending = self._pending, []
         for row in told:
             self.on_event(row)

@@ -111,3 +111,14 @@ def test_a_damaged_live_db_is_replaced(tmp_path: Path):
     connection = open_live(path)
     assert connection.execute("SELECT count(*) FROM stream").fetchone()[0] == 0
     connection.close()
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open(registry: Registry):
+    """A deferred constraint fails at COMMIT; the next write must stand on its own."""
+    registry.execute("CREATE TABLE child (run TEXT REFERENCES runs (id) DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError):
+        registry.execute("INSERT INTO child VALUES ('nobody')")
+    registry.set_fact("data", "abc")
+    viewer = open_viewer(registry.path)
+    assert [row["value"] for row in viewer.execute("SELECT value FROM facts")] == ["abc"]
+    viewer.close()
