@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
@@ -35,6 +35,7 @@ from experiments.schema import Row, open_viewer
 
 from .conftest import change_config, kinds, play
 
+Start = Callable[..., subprocess.Popen[str]]
 ENDLESS = "def fit_predict(train, valid, test, ctx):\n    while True:\n        pass\n"
 WAITS_WHEN_SCORING = """
 import threading
@@ -55,14 +56,23 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "autokaggle_tui", *arguments]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a command in a session of its own; what a failed test leaves running is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def events_of(process: subprocess.Popen[str]) -> Iterator[Row]:
@@ -91,7 +101,7 @@ def endless(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_closed_pipe_does_not_stop_the_loop(workspace: Workspace, log_format: str):
+def test_a_closed_pipe_does_not_stop_the_loop(workspace: Workspace, start: Start, log_format: str):
     process = start("--no-ui", "--rounds", "1", "--log-format", log_format, "-w", str(workspace.root))
     assert process.stdout is not None and process.stderr is not None
     for _ in range(2):
@@ -122,7 +132,7 @@ def test_a_dead_terminal_does_not_stop_the_loop(workspace: Workspace):
     assert last_run(workspace)["status"] == "finished"
 
 
-def test_ctrl_c_while_the_data_are_read_does_not_wait(workspace: Workspace, tmp_path: Path):
+def test_ctrl_c_while_the_data_are_read_does_not_wait(workspace: Workspace, start: Start, tmp_path: Path):
     """Before the run begins one Ctrl-C is enough: the first thing a metric of one's own is asked for never ends."""
     told, marker = tmp_path / "told", tmp_path / "scoring"
     told.touch()
@@ -154,7 +164,7 @@ def test_ctrl_c_while_the_program_loads_is_quiet(workspace: Workspace, module: s
     assert (done.returncode, done.stderr) == (130, "")
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_step(workspace: Workspace, tmp_path: Path):
+def test_a_second_ctrl_c_does_not_wait_for_the_step(workspace: Workspace, start: Start, tmp_path: Path):
     """A metric that never returns keeps a thread busy; the run's end is a fact all the same."""
     told, marker = tmp_path / "told", tmp_path / "scoring"
     (workspace.root / "metric.py").write_text(WAITS_WHEN_SCORING.format(told=str(told), marker=str(marker)))
@@ -175,7 +185,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(workspace: Workspace, tmp_pa
     assert workspace.engine_pid() is None
 
 
-def test_a_try_is_interrupted_by_two_ctrl_c(workspace: Workspace, endless: Path):
+def test_a_try_is_interrupted_by_two_ctrl_c(workspace: Workspace, start: Start, endless: Path):
     process = start("try", str(endless), "--log-format", "json", "-w", str(workspace.root))
     events = events_of(process)
     wait_for(events, "fold_started")
