@@ -99,7 +99,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
         stack.push_async_callback(compute.close)
         starting = asyncio.create_task(compute.start())
-        stack.callback(starting.cancel)
+        stack.push_async_callback(_abandon, starting)
         metric = config.metric(workspace.root)
         spec, folder = config.spec(), config.data_path(workspace.root)
         competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
@@ -123,6 +123,12 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         platform = open_platform(config, campaign)
         commander = Commander(campaign, control, desk.overrides)
         yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
+
+
+async def _abandon(task: asyncio.Task[None]) -> None:
+    """Cancel a task and see it end: one cancelled halfway through starting a process still has to reap it."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def scratch_folder(workspace: Workspace) -> Path:
