@@ -232,3 +232,16 @@ TOOLS: Mapping[str, Tool] = {
         "Correlation of an experiment's out-of-fold prediction with every other.", Correlations, _correlations
     ),
 }
+
+
+def describe_call(name: str, arguments: str) -> str:
+    """A tool call in one line for a person: what it is about, never the text it writes."""
+    try:
+        given = json.loads(arguments or "{}")
+    except ValueError:
+        return one_line(f"{name} {arguments}")
+    if not isinstance(given, dict):
+        return one_line(f"{name} {arguments}")
+    text = given.pop("content", None)
+    lines = f" +{len(str(text).splitlines())}" if text is not None else ""
+    return one_line(f"{name} {' '.join(str(value) for value in given.values())}") + lines

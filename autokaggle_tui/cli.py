@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +16,15 @@ import typer
 
 from autokaggle_tui import __version__
 from autokaggle_tui.interrupts import leaving_at_once, run_to_end
+from autokaggle_tui.launching import MODULE, Start, ensure_engine, last_words
 from autokaggle_tui.program import Program, run_program
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import AutokaggleError, ModelError, UsageError
+from experiments.errors import AutokaggleError, ModelError, UsageError, WorkspaceError
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
-UNCUT = 10_000
+DEMO = "breast-cancer"
+COMES_UP_SECONDS = 120.0
 
 app = typer.Typer(
     name="autokaggle-tui",
@@ -39,7 +45,7 @@ RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Round
 TimeOption = Annotated[
     str | None, typer.Option("--time-limit", metavar="DURATION", help="Wall time of the run: 300s, 45m, 2h, 1h30m.")
 ]
-HeadlessOption = Annotated[bool, typer.Option("--no-ui", help="Run headless in the foreground.")]
+HeadlessOption = Annotated[bool, typer.Option("--no-ui", help="Run headless in the foreground, without the screen.")]
 FormatOption = Annotated[str, typer.Option("--log-format", help="text, or json: one event a line.")]
 ModelOption = Annotated[
     list[str] | None, typer.Option("--model", metavar="ROLE=MODEL", help="Another model for a role, for this run only.")
@@ -103,7 +109,8 @@ def _run(
     models = _models(model or [])
     load_config(workspace.root)
     if not no_ui:
-        print("The screen is not built yet: running headless, as with --no-ui.", file=sys.stderr)
+        _screen(workspace, Start(rounds, limit, models))
+        return
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
     with leaving_at_once():
         from autokaggle_tui.engine import RunOptions, run_engine
@@ -113,6 +120,21 @@ def _run(
     code = run_to_end(run_engine(workspace, options, listener(log_format)))
     if code:
         raise typer.Exit(code)
+
+
+def _screen(workspace: Workspace, start: Start | None) -> None:
+    """Look at a workspace; ``start`` says how to start an engine when none runs, None starts nothing."""
+    # In a browser's tab the terminal is at the other end. Textual draws on stderr.
+    terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    if "TEXTUAL_DRIVER" not in os.environ and (not terminal or os.environ.get("TERM") == "dumb"):
+        raise UsageError("the screen needs a terminal; use --no-ui.")
+    with leaving_at_once():
+        from autokaggle_tui.ui.app import AutokaggleApp
+
+    screen = AutokaggleApp(workspace, start)
+    screen.run()
+    if screen.return_code:
+        raise typer.Exit(screen.return_code)
 
 
 def _models(given: list[str]) -> dict[Any, str]:
@@ -141,14 +163,68 @@ def demo(
     rounds: RoundsOption = 3,
     time_limit: TimeOption = None,
     log_format: FormatOption = "text",
+    prepare: Annotated[bool, typer.Option("--prepare", hidden=True, help="Make the folder and play nothing.")] = False,
 ) -> None:
     """Play three rounds of an embedded competition in a folder of its own (./demo)."""
-    with leaving_at_once():
-        from autokaggle_tui.setup import demo_workspace
-
     given = workspace or ctx.find_root().params.get("workspace")
     place = _open(ctx, Path(given or "demo").resolve())
-    _run(Workspace(demo_workspace(place.root)), no_ui, rounds, time_limit, None, log_format)
+    if no_ui or prepare:
+        with leaving_at_once():
+            from autokaggle_tui.setup import demo_workspace
+
+        demo_workspace(place.root)
+    else:
+        _prepare_demo(place)
+    if not prepare:
+        _run(place, no_ui, rounds, time_limit, None, log_format)
+
+
+def _prepare_demo(place: Workspace) -> None:
+    """Make the demo's folder in a process of its own: the screen's must not carry what that imports."""
+    from autokaggle_tui.config import load_config
+
+    if place.config.is_file() and load_config(place.root).competition.startswith(DEMO):
+        return
+    with leaving_at_once():
+        made = subprocess.run([*MODULE, "demo", "--prepare", "-w", str(place.root)], check=False)
+    if made.returncode:
+        raise typer.Exit(made.returncode)
+
+
+@app.command()
+def attach(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Open the screen without starting an engine: from a second terminal, or over ssh."""
+    from experiments.schema import open_viewer
+
+    place = _workspace(ctx, workspace)
+    # An engine that comes up has no registry in its first seconds.
+    if place.engine_pid() is None:
+        open_viewer(place.facts).close()
+    _screen(place, None)
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    host: Annotated[str, typer.Option(help="An address of this machine itself; no other is allowed.")] = "127.0.0.1",
+    only_attach: Annotated[bool, typer.Option("--attach", help="Start no engine.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Open the screen in a browser on this machine."""
+    from autokaggle_tui.config import load_config
+
+    with leaving_at_once():
+        from autokaggle_tui.serving import check_host
+        from autokaggle_tui.serving import serve as serve_screens
+
+    place = _workspace(ctx, workspace)
+    load_config(place.root)
+    check_host(host)
+    launch = None if only_attach else ensure_engine(place)
+    if launch is not None and launch.wait_until_up(COMES_UP_SECONDS) == "ended" and place.engine_pid() is None:
+        raise WorkspaceError(f"the engine did not come up:\n{last_words(place)}")
+    serve_screens(place, host, port)
 
 
 @app.command()
@@ -190,73 +266,21 @@ def init(
 @app.command()
 def status(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Say where the campaign stands."""
-    from autokaggle_tui.headless import gain_text, score_text
-    from autokaggle_tui.state import load_status
+    from autokaggle_tui.printing import print_status
+    from autokaggle_tui.status import load_status
 
     found = load_status(_workspace(ctx, workspace))
-    if as_json:
-        _say(found)
-        return
-    run_row, engine = found["run"], found["engine"]
-    if found["competition"] is None:
-        print(f"{found['workspace']}: nothing has run to its first fold yet")
-    else:
-        arrow = "↑" if found["direction"] == "maximize" else "↓"
-        print(f"{found['competition']} · {found['metric']} {arrow} · {found['folds']} folds")
-    print(f"engine   {found['state']}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
-    if run_row:
-        of = f" of {run_row['rounds']}" if run_row["rounds"] else ""
-        played = max((found["round"] or 0) - run_row["first_round"] + 1, 0)
-        reason = f": {run_row['reason']}" if run_row["reason"] else ""
-        print(f"run      {run_row['status']}{reason}, round {played}{of}, {run_row['elapsed']:.0f} s")
-    best = found["champion"]
-    if best:
-        gain = f" ({gain_text(best['gain'])})" if best["gain"] is not None else ""
-        print(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
-    counts = ", ".join(f"{count} {name}" for name, count in found["experiments"].items())
-    print(f"tried    {counts or 'nothing yet'}")
-    board = found["leaderboard"]
-    said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
-    print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
-    verdict = found["verdict"]
-    if verdict:
-        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
-        print(f"verdict  {verdict['verdict']}{rule} {verdict['reason']}")
+    _say(found) if as_json else print_status(found)
 
 
 @app.command()
 def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """List every experiment with its score and status."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from autokaggle_tui.headless import MARKS, gain_text, score_text
-    from autokaggle_tui.state import load_rounds
+    from autokaggle_tui.loading import load_rounds
+    from autokaggle_tui.printing import print_rounds
 
     found = load_rounds(_workspace(ctx, workspace))
-    if as_json:
-        _say(found)
-        return
-    table = Table(box=None, pad_edge=False)
-    for title in ("id", "family", "cv", "Δ", "t", "lb", "status", "s", "idea"):
-        # The idea alone gives way on a narrow terminal.
-        table.add_column(
-            title, justify="right" if title in ("cv", "Δ", "t", "lb", "s") else "left", no_wrap=title != "idea"
-        )
-    for row in found:
-        cells = (
-            row["id"],
-            row["family"],
-            score_text(row["cv_score"]),
-            gain_text(row["gain"]),
-            "" if row["t"] is None else f"{row['t']:.1f}",
-            "" if row["lb"] is None else score_text(row["lb"]),
-            f"{MARKS.get(row['status'], '·')} {row['status']}",
-            f"{row['seconds']:.0f}",
-        )
-        table.add_row(*map(Text, cells), Text(row["idea"], no_wrap=True, overflow="ellipsis"))
-    Console(width=None if sys.stdout.isatty() else UNCUT).print(table)
+    _say(found) if as_json else print_rounds(found)
 
 
 @app.command()
@@ -267,36 +291,27 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one round: its plan, folds, verdicts and submission."""
-    from autokaggle_tui.headless import gain_text, score_text
-    from autokaggle_tui.state import load_round
+    from autokaggle_tui.loading import load_round
+    from autokaggle_tui.printing import print_round
 
     place = _workspace(ctx, workspace)
     found = load_round(place, name)
-    if as_json:
-        _say(found)
-        return
-    row = found["experiment"]
-    if row:
-        print(
-            f"{row['id']} {row['kind']} {row['family']}: {row['status']}  "
-            f"cv {score_text(row['score'])}  {gain_text(row['gain'])}"
-        )
-        print(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
-        for member, weight in row["members"]:
-            print(f"  {weight:6.3f} {member}")
-    for fold in found["folds"]:
-        print(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
-    for phase in found["phases"]:
-        print(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
-    for verdict in found["verdicts"]:
-        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
-        print(f"  {verdict['author']} on {verdict['phase']}: {verdict['verdict']}{rule} {verdict['reason']}")
-    for sent in found["submissions"]:
-        print(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
-    plan = place.rounds / f"{found['id']}_plan.md"
-    if plan.is_file():
-        print()
-        print(plan.read_text(encoding="utf-8"))
+    _say(found) if as_json else print_round(found, place.rounds / f"{found['id']}_plan.md")
+
+
+@app.command()
+def submissions(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """List what was submitted, oldest first."""
+    from autokaggle_tui.loading import load_state
+    from autokaggle_tui.printing import print_submissions
+    from experiments.schema import open_viewer
+
+    connection = open_viewer(_workspace(ctx, workspace).facts)
+    try:
+        found = sorted(load_state(connection).submissions.values(), key=lambda sent: sent.id)
+    finally:
+        connection.close()
+    _say([asdict(sent) for sent in found]) if as_json else print_submissions(found)
 
 
 def _ask(ctx: typer.Context, workspace: Path | None, verb: str, **args: str) -> None:
@@ -305,6 +320,8 @@ def _ask(ctx: typer.Context, workspace: Path | None, verb: str, **args: str) -> 
     answer = ask(_workspace(ctx, workspace), verb, args)
     if answer.state == "queued":
         raise AutokaggleError(f"{verb}: the engine has not answered yet.", hint="It will obey at its next step.")
+    if answer.state == "accepted":
+        raise AutokaggleError(f"{verb}: the engine is not done yet.", hint="`autokaggle-tui status` tells more later.")
     if answer.state == "refused":
         raise AutokaggleError(f"{verb} was refused: {answer.result}.")
     print(answer.result)
@@ -359,6 +376,28 @@ def set_model(
 ) -> None:
     """Change the model of a role."""
     _ask(ctx, workspace, "model", role=role, model=name)
+
+
+@app.command()
+def submit(
+    ctx: typer.Context,
+    experiment: Annotated[
+        str, typer.Argument(metavar="[RNN]", help="What to submit: R07, 7, B01.", show_default="the champion")
+    ] = "",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Submit a prediction now, within quota and deadline; the running engine does it."""
+    _ask(ctx, workspace, "submit", experiment=experiment)
+
+
+@app.command(hidden=True)
+def obey(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Obey the commands that wait while no engine runs; viewers call it."""
+    from autokaggle_tui.commander import obey_now
+
+    # When an engine took the lock in the meantime, it obeys.
+    with contextlib.suppress(WorkspaceError):
+        obey_now(_workspace(ctx, workspace))
 
 
 @app.command("try")

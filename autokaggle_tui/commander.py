@@ -1,26 +1,36 @@
-"""The engine's side of the commands table: each row is obeyed once, effect and state in one transaction."""
+"""The engine's side of the commands table: each row is obeyed once, effect and state in one transaction.
+
+What takes its time, a submission or the probe of a model, is accepted first and carried out beside the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
-from autokaggle_tui.config import load_config, save_config
+from autokaggle_tui.commands import CARRIED_OUT, in_one_line
+from autokaggle_tui.config import change_model
 from autokaggle_tui.control import Control
-from autokaggle_tui.loop.desk import ROLES
+from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
+from autokaggle_tui.loop.submitting import decide, submit
+from autokaggle_tui.probing import probe_model
+from autokaggle_tui.workspace import Workspace, round_name
+from backends.models.registry import check_model
 from backends.models.tasks import Role
+from backends.platforms.base import Platform, Receipt
 from experiments.errors import AutokaggleError
 from experiments.registry import Registry
 from experiments.schema import Row
 from experiments.text import clean, one_line
 
-OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill"})
+OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
 TICK_SECONDS = 0.2
 BEAT_EVERY = 25
+CUT_SHORT = "the engine ended before it was done"
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
@@ -38,6 +48,9 @@ class Commander:
     campaign: Campaign
     control: Control
     overrides: dict[Role, str]
+    platform: Platform
+    _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
+    _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def serve(self, beat: Callable[[], None]) -> None:
         """Obey commands five times a second, for ever; ``beat`` is called every five seconds."""
@@ -50,26 +63,41 @@ class Commander:
                 beat()
             await asyncio.sleep(TICK_SECONDS)
 
+    async def close(self, patience: float = 0.0) -> None:
+        """Wait ``patience`` seconds for what is being carried out; what is not done by then is refused."""
+        if self._working:
+            if patience > 0:
+                await asyncio.wait(set(self._working), timeout=patience)
+            for task in self._working:
+                task.cancel()
+            await asyncio.wait(set(self._working))
+            self._reap()
+        refuse_unfinished(self.campaign.registry)
+
     def refuse_stale(self) -> None:
         """Refuse what was asked of an earlier run, or of none: it expired; asked at the begin of a run or ``try``."""
         registry = self.campaign.registry
-        for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
+        refuse_unfinished(registry)
+        for row in _waiting(registry):
             if row["verb"] in OF_THIS_RUN and (row["run"] is None or row["run"] != registry.run):
                 settle(registry, row, "refused", "it was given before this run began")
 
     def obey(self) -> None:
         """Obey every waiting command, oldest first."""
+        self._reap()
         registry = self.campaign.registry
-        for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
+        for row in _waiting(registry):
             with registry.transaction():
                 try:
                     if row["verb"] in OF_THIS_RUN and registry.run and row["run"] not in (None, registry.run):
                         raise Refused("it was meant for a run that is over")
                     result = self._do(row)
                 except (Refused, AutokaggleError) as refusal:
-                    settle(registry, row, "refused", one_line(str(refusal)))
-                else:
-                    settle(registry, row, "done", result)
+                    settle(registry, row, "refused", in_one_line(refusal))
+                    continue
+                settle(registry, row, "accepted" if row["verb"] in CARRIED_OUT else "done", result)
+            if row["verb"] in CARRIED_OUT:
+                self._working[asyncio.create_task(self._carry_out(row))] = row
 
     def _do(self, row: Row) -> str:
         verb, args = row["verb"], row["args"]
@@ -88,37 +116,116 @@ class Commander:
             return "killing the running experiment"
         if verb == "model":
             return self._model(str(args.get("role", "")), str(args.get("model", "")))
+        if verb == "probe-model":
+            check_model(str(args.get("model", "")))
+            return f"asking {args['model']}"
+        if verb == "submit":
+            return f"submitting {self._to_submit(_wanted(row))['id']}"
         return obey_anywhere(self.campaign.registry, row, self.campaign.workspace.root)
 
     def _model(self, role: str, model: str) -> str:
-        said = change_model(self.campaign.workspace.root, role, model)
+        known = change_model(self.campaign.workspace.root, role, model)
         # Other edits of the file wait for the next run: it was begun with these settings.
-        self.campaign.config = self.campaign.config.with_model(known_role(role), model)
-        dropped = self.overrides.pop(known_role(role), None)
-        return said if dropped is None else f"{said}; --model {role}={dropped} no longer counts"
+        self.campaign.config = self.campaign.config.with_model(known, model)
+        dropped = self.overrides.pop(known, None)
+        also = "" if dropped is None else f"; --model {role}={dropped} no longer counts"
+        return f"{role} uses {model} from the next phase on{also}"
+
+    async def _carry_out(self, row: Row) -> None:
+        """Do what was accepted, and say how it ended."""
+        registry = self.campaign.registry
+        try:
+            if row["verb"] == "submit":
+                await self._submit(row, _wanted(row))
+            else:
+                said = await probe_model(str(row["args"]["model"]), self.campaign.competition.spec)
+                settle(registry, row, "done", one_line(said))
+        except (Refused, AutokaggleError) as refusal:
+            settle(registry, row, "refused", in_one_line(refusal))
+
+    async def _submit(self, row: Row, wanted: str) -> None:
+        """Submit an experiment, or the champion; the person may take the last submission of the day."""
+        # One after the other: the second of two alike has to see the intent of the first.
+        async with self._one_submission:
+            experiment = self._to_submit(wanted)
+            # Who names an experiment has seen what the Reviewer says of it.
+            vetoed = "" if wanted else self._veto(experiment)
+            decision = await asyncio.to_thread(
+                decide, self.campaign, self.platform, experiment, vetoed=vetoed, last=True
+            )
+            if not decision.submit:
+                raise Refused(decision.reason)
+
+            def told(receipt: Receipt) -> None:
+                accepted = receipt.state == "accepted"
+                result = f"{experiment['id']} was accepted: {receipt.message}" if accepted else receipt.message
+                settle(self.campaign.registry, row, "done" if accepted else "refused", one_line(result))
+
+            await submit(self.campaign, self.platform, experiment, told=told)
+
+    def _to_submit(self, wanted: str) -> Row:
+        """The experiment of this name, or the champion; its prediction is complete and was not sent.
+
+        Raises:
+            Refused: There is none.
+        """
+        registry = self.campaign.registry
+        experiment = registry.experiment(wanted) if wanted else registry.champion()
+        if experiment is None:
+            raise Refused(f"there is no experiment {wanted!r}" if wanted else "there is no champion yet")
+        name = experiment["id"]
+        if registry.value("SELECT test FROM predictions WHERE experiment = ?", [name]) is None:
+            why = one_line(experiment["reason"]) or experiment["status"]
+            raise Refused(f"{name} has no complete prediction ({why})")
+        sent = registry.row(
+            "SELECT state FROM submissions WHERE experiment = ? AND state != 'refused' ORDER BY id DESC", [name]
+        )
+        if sent is not None:
+            known = "it was accepted" if sent["state"] == "accepted" else "it may have arrived"
+            raise Refused(f"{name} was submitted before: {known}")
+        return experiment
+
+    def _veto(self, experiment: Row) -> str:
+        """The Reviewer's word against submitting, or an empty string."""
+        reason = self.campaign.registry.value(
+            "SELECT reason FROM verdicts WHERE round = ? AND phase = 'verify' AND verdict = 'REJECT' ORDER BY id DESC",
+            [experiment["round"]],
+        )
+        return f"{reason} (name {experiment['id']} to submit it all the same)" if reason else ""
+
+    def _reap(self) -> None:
+        """Let go of what was carried out; a failure that nobody foresaw is an answer too, and no end of the run."""
+        for task in [task for task in self._working if task.done()]:
+            row = self._working.pop(task)
+            error = None if task.cancelled() else task.exception()
+            if error is None:
+                continue
+            if not isinstance(error, Exception):
+                raise error
+            root = self.campaign.workspace.root
+            said = explain(error, root) or AutokaggleError(record_bug(error, root))
+            settle(self.campaign.registry, row, "refused", in_one_line(said))
 
 
-def known_role(name: str) -> Role:
-    """The role of this name.
+def obey_now(workspace: Workspace) -> None:
+    """Be the engine for a moment: obey what needs none, refuse the rest.
 
     Raises:
-        Refused: There is none.
+        WorkspaceError: An engine works here.
+        RegistryError: The registry cannot be opened.
     """
-    for role in ROLES:
-        if role == name:
-            return role
-    raise Refused(f"no role {name!r}; roles are {', '.join(ROLES)}")
-
-
-def change_model(root: Path, role: str, model: str) -> str:
-    """Change one key of config.json as it is on disk now, so that a person's own edits stay.
-
-    Raises:
-        Refused: There is no such role.
-        AutokaggleError: There is no such model, or config.json cannot be read or written.
-    """
-    save_config(root, load_config(root).with_model(known_role(role), model))
-    return f"{role} uses {model} from the next phase on"
+    with workspace.locked():
+        registry = Registry(workspace.facts)
+        try:
+            refuse_unfinished(registry)
+            for row in _waiting(registry):
+                with registry.transaction():
+                    try:
+                        settle(registry, row, "done", obey_anywhere(registry, row, workspace.root))
+                    except (Refused, AutokaggleError) as refusal:
+                        settle(registry, row, "refused", in_one_line(refusal))
+        finally:
+            registry.close()
 
 
 def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
@@ -129,7 +236,9 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
         AutokaggleError: It cannot be done.
     """
     if row["verb"] == "model":
-        return change_model(root, str(row["args"].get("role", "")), str(row["args"].get("model", "")))
+        role, model = str(row["args"].get("role", "")), str(row["args"].get("model", ""))
+        change_model(root, role, model)
+        return f"{role} uses {model} from the next phase on"
     if row["verb"] == "hint":
         text = clean(str(row["args"].get("text", ""))).strip()
         if not text:
@@ -138,12 +247,32 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     if row["verb"] == "retro":
         registry.set_fact(RETRO_WANTED, "1")
         return "the next round opens with a retrospective"
-    if row["verb"] in OF_THIS_RUN:
+    if row["verb"] in OF_THIS_RUN | CARRIED_OUT:
         raise Refused("no engine is running")
     raise Refused(f"unknown command {row['verb']!r}")
 
 
+def refuse_unfinished(registry: Registry) -> None:
+    """Refuse what an engine that is no more had accepted; an open submission is settled with its intent."""
+    for row in registry.rows("SELECT * FROM commands WHERE state = 'accepted' ORDER BY id"):
+        after = "; `autokaggle-tui submissions` tells whether it arrived" if row["verb"] == "submit" else ""
+        settle(registry, row, "refused", f"{CUT_SHORT}{after}")
+
+
 def settle(registry: Registry, row: Row, state: str, result: str) -> None:
-    """Write how a command ended."""
-    registry.update("commands", row["id"], state=state, result=result, settled_at=registry.clock())
-    registry.event("command", verb=row["verb"], state=state, result=result, args=row["args"])
+    """Write how a command stands: ``accepted``, or how it ended."""
+    with registry.transaction():
+        settled_at = None if state == "accepted" else registry.clock()
+        registry.update("commands", row["id"], state=state, result=result, settled_at=settled_at)
+        registry.event("command", verb=row["verb"], state=state, result=result, args=row["args"])
+
+
+def _waiting(registry: Registry) -> list[Row]:
+    return registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id")
+
+
+def _wanted(row: Row) -> str:
+    """The experiment that is asked for: ``R07`` for ``7``, ``r7`` and ``R07``; empty for the champion."""
+    name = clean(str(row["args"].get("experiment") or "")).strip()
+    number = name.lstrip("Rr")
+    return round_name(int(number)) if number.isdecimal() else name

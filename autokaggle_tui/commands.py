@@ -1,10 +1,10 @@
-"""The viewer's side of the commands table: ask, and wait for the answer. Standard library and schema only."""
+"""The viewer's side of the commands table: ask, and wait for the answer. Light: it shares the screen's process."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
+import subprocess
 import time
 import uuid
 from collections.abc import Mapping
@@ -12,28 +12,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from autokaggle_tui.failures import explain
+from autokaggle_tui.launching import MODULE
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
 from experiments.schema import open_viewer
-from experiments.text import one_line
+from experiments.text import clean, one_line
 
 ANSWER_SECONDS = 10.0
+SLOW_SECONDS = 60.0
 POLL_SECONDS = 0.05
 ANYWHERE = frozenset({"hint", "retro", "model"})
+CARRIED_OUT = frozenset({"submit", "probe-model"})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How a command ended: ``done``, ``refused``, or still ``queued`` when the engine did not answer in time."""
+    """How a command ended: ``done`` or ``refused``.
+
+    Or how it stands when there was no end in time: ``queued`` when the engine did not look yet, ``accepted`` when
+    it is being carried out.
+    """
 
     state: str
     result: str
 
 
 def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) -> Answer:
-    """Put a command into the table and wait for the engine's answer.
+    """Put a command into the table and wait for the engine's answer; a minute for one that was accepted.
 
-    With no engine running, verbs that need none take the lock, do their work and let go.
+    With no engine running, a process of its own obeys verbs that need none.
 
     Raises:
         RegistryError: Nothing has run in this workspace yet (``model`` does not mind).
@@ -42,16 +49,16 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
     """
     if verb == "model" and not workspace.facts.exists():
         return _model_now(workspace, args or {})
-    open_viewer(workspace.facts).close()
+    _await_registry(workspace)
     connection = sqlite3.connect(workspace.facts, timeout=30, isolation_level=None)
     connection.row_factory = sqlite3.Row
     name = uuid.uuid4().hex
     try:
-        running = workspace.engine_pid() is not None
-        if not running and verb not in ANYWHERE:
+        if workspace.engine_pid() is None and verb not in ANYWHERE:
+            why = f"`{verb}` needs one" if verb in CARRIED_OUT else f"nothing to {verb}"
             raise WorkspaceError(
-                f"no engine is running in {workspace.root}: nothing to {verb}.",
-                hint="Start one with `autokaggle-tui --no-ui`.",
+                f"no engine is running in {workspace.root}: {why}.",
+                hint="Start one with `autokaggle-tui`, or with `autokaggle-tui --no-ui`.",
             )
         run = connection.execute(
             "SELECT id FROM runs WHERE status = 'running' ORDER BY started_at DESC, rowid DESC LIMIT 1"
@@ -67,46 +74,57 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
         connection.close()
 
 
+def _await_registry(workspace: Workspace) -> None:
+    """Be sure that there is a registry; an engine that comes up makes it in its first seconds."""
+    asked = time.monotonic()
+    while True:
+        try:
+            open_viewer(workspace.facts).close()
+        except RegistryError:
+            if workspace.engine_pid() is None or time.monotonic() - asked > ANSWER_SECONDS:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
 def _await(workspace: Workspace, connection: sqlite3.Connection, name: str) -> Answer:
-    deadline = time.monotonic() + ANSWER_SECONDS
+    asked = time.monotonic()
     while True:
         row = connection.execute("SELECT state, result FROM commands WHERE uuid = ?", [name]).fetchone()
-        if row["state"] in ("done", "refused") or time.monotonic() > deadline:
+        patience = SLOW_SECONDS if row["state"] == "accepted" else ANSWER_SECONDS
+        if row["state"] in ("done", "refused") or time.monotonic() - asked > patience:
             return Answer(row["state"], row["result"])
         if workspace.engine_pid() is None:
-            # Somebody else may take the lock first; then they answer, or it is our turn again.
-            with contextlib.suppress(WorkspaceError):
-                _obey_now(workspace)
-                continue
+            _obey_now(workspace)
+            continue
         time.sleep(POLL_SECONDS)
 
 
 def _obey_now(workspace: Workspace) -> None:
-    """Be the engine for a moment."""
-    from autokaggle_tui.commander import Refused, obey_anywhere, settle
-    from experiments.registry import Registry
-
-    with workspace.locked():
-        registry = Registry(workspace.facts)
-        try:
-            for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
-                with registry.transaction():
-                    try:
-                        settle(registry, row, "done", obey_anywhere(registry, row, workspace.root))
-                    except (Refused, AutokaggleError) as refusal:
-                        settle(registry, row, "refused", one_line(str(refusal)))
-        finally:
-            registry.close()
+    """Have a process obey in the engine's place; what it imports would weigh on the screen."""
+    command = [*MODULE, "obey", "-w", str(workspace.root)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        raise WorkspaceError(one_line(clean(done.stderr.decode(errors="replace"))) or "the command was not obeyed.")
 
 
 def _model_now(workspace: Workspace, args: Mapping[str, Any]) -> Answer:
     """Change a model where nothing has run yet: there is no table to put the command in."""
-    from autokaggle_tui.commander import Refused, change_model
-    from autokaggle_tui.config import load_config
+    from autokaggle_tui.config import change_model, load_config
 
     load_config(workspace.root)
+    role, model = str(args.get("role", "")), str(args.get("model", ""))
     with workspace.locked():
         try:
-            return Answer("done", change_model(workspace.root, str(args.get("role", "")), str(args.get("model", ""))))
-        except (Refused, AutokaggleError) as refusal:
-            return Answer("refused", one_line(str(refusal)))
+            change_model(workspace.root, role, model)
+        except AutokaggleError as refusal:
+            return Answer("refused", in_one_line(refusal))
+    return Answer("done", f"{role} uses {model} from the next phase on")
+
+
+def in_one_line(refusal: Exception) -> str:
+    """Why something was refused: message and hint."""
+    if isinstance(refusal, AutokaggleError) and refusal.hint:
+        return one_line(f"{refusal.message}; {refusal.hint}")
+    return one_line(str(refusal))

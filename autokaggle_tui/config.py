@@ -10,11 +10,21 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from autokaggle_tui.config_errors import explain
-from autokaggle_tui.config_fields import CountOrAuto, Deadline, Duration, ModelName, Name, PathText, one_line
+from autokaggle_tui.config_fields import (
+    CommandText,
+    CountOrAuto,
+    Deadline,
+    Duration,
+    KeysText,
+    ModelName,
+    Name,
+    PathText,
+    one_line,
+)
 from autokaggle_tui.config_text import read_json
 from backends.models.registry import check_model
 from backends.models.tasks import Role
-from experiments.errors import ConfigError, MetricError
+from experiments.errors import ConfigError, MetricError, UsageError
 from experiments.files import write_atomic
 from experiments.metrics import (
     Metric,
@@ -146,6 +156,11 @@ class Config(_Section):
     """Rounds after which an agent hands over to a fresh conversation."""
     seed: int = Field(default=42, ge=0, le=2**31 - 1)
     """Seed of the folds and of everything that is not told otherwise."""
+    notify: CommandText | None = None
+    """A command for what deserves to be known at once; it runs in the workspace, without a shell, and gets the
+    sentence as its last argument."""
+    keys: dict[str, KeysText] = Field(default_factory=dict)
+    """Other keys for the screen's bindings, by their id: {"pause": "p", "retro": "t,f5"}."""
 
     @field_validator("task_type", mode="before")
     @classmethod
@@ -314,6 +329,33 @@ def save_config(workspace: Path, config: Config) -> None:
         write_atomic(path, (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def change_model(workspace: Path, role: str, model: str) -> Role:
+    """Change one key of config.json as it is on disk now, so that a person's own edits stay.
+
+    Returns:
+        The role.
+
+    Raises:
+        UsageError: There is no such role.
+        AutokaggleError: There is no such model, or config.json cannot be read or written.
+    """
+    known = known_role(role)
+    save_config(workspace, load_config(workspace).with_model(known, model))
+    return known
+
+
+def known_role(name: str) -> Role:
+    """The role of this name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    roles: tuple[Role, ...] = get_args(Role)
+    if name not in roles:
+        raise UsageError(f"no role {name!r}; roles are {', '.join(roles)}")
+    return roles[roles.index(name)]
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""What single values of config.json may be: durations, deadlines, counts, names and paths."""
+"""What single values of config.json may be: durations, deadlines, counts, names, paths, commands and keys."""
 
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from autokaggle_tui.durations import PATTERN, format_duration, parse_duration
 from backends.models.registry import check_model
@@ -62,6 +63,24 @@ def _deadline(value: Any) -> Any:
         raise ValueError(_DEADLINE_CURE) from error
 
 
+def _command(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a character that no command can hold")
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words: {error}") from error
+    if not words:
+        raise ValueError("must name a program, or be null")
+    return value
+
+
+def _keys(value: str) -> str:
+    if not all(key.strip() for key in value.split(",")):
+        raise ValueError('must name keys, with commas between them: "p", "f5,ctrl+r", "space", "comma"')
+    return value
+
+
 def _iso(moment: dt.datetime | None) -> str | None:
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
@@ -95,3 +114,5 @@ Deadline = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 PathText = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
+CommandText = Annotated[str, Field(max_length=4000), AfterValidator(_command)]
+KeysText = Annotated[str, Field(max_length=100), AfterValidator(_keys)]

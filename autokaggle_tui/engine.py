@@ -24,13 +24,14 @@ from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
-from autokaggle_tui.loop.desk import Desk
+from autokaggle_tui.loop.desk import ROLES, Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.imports import import_predictions
 from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
+from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
 from backends.models.tasks import Role
@@ -45,6 +46,8 @@ from experiments.schema import Row
 FIRST_RESERVE = 3.0
 RESERVE_SHARE = 0.03
 MOST_RESERVE = 60.0
+LAST_SUBMISSION_SECONDS = 30.0
+"""What a person asked to submit may still take when the run is over."""
 Result = TypeVar("Result")
 
 
@@ -121,7 +124,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides)
+        commander = Commander(campaign, control, desk.overrides, platform)
         yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
 
 
@@ -170,7 +173,9 @@ async def run_engine(workspace: Workspace, options: RunOptions, listener: Callab
         AutokaggleError: The run cannot start, or cannot go on.
     """
     async with open_bench(workspace, listener) as bench:
-        return await Session(bench, options).run()
+        campaign = bench.campaign
+        async with notifications(campaign.registry, campaign.config.notify, workspace.root):
+            return await Session(bench, options).run()
 
 
 async def attended(
@@ -193,16 +198,19 @@ async def attended(
         bench.control.interrupt()
         bench.campaign.registry.event("stopping", text="finishing the current step; once more stops at once")
 
+    patience = LAST_SUBMISSION_SECONDS
     with interrupts(interrupt, working.cancel):
         try:
             return await working
         except asyncio.CancelledError:
+            patience = 0.0
             broken = serving.exception() if serving.done() and not serving.cancelled() else None
             if broken is not None:
                 raise broken from None
             raise
         finally:
             serving.cancel()
+            await bench.commander.close(patience)
 
 
 class Session:
@@ -245,8 +253,7 @@ class Session:
     def _tell_platform(self) -> None:
         """Say at the start when nothing can be submitted."""
         config = self.bench.campaign.config
-        if config.deadline is not None and datetime.now(UTC) > config.deadline:
-            self.registry.event("note", text=f"the deadline ({config.deadline:%Y-%m-%d %H:%M} UTC) has passed.")
+        watch_deadline(self.registry, config.deadline, datetime.now(UTC))
         if config.max_submissions_per_day == 0:
             self.registry.event("note", text="max_submissions_per_day is 0: nothing will be submitted.")
 
@@ -279,6 +286,7 @@ class Session:
                     started_at=registry.clock(),
                 )
             registry.run = self.run_id
+            run = registry.row("SELECT * FROM runs WHERE id = ?", [self.run_id]) or {}
             self.bench.commander.refuse_stale()
             spec = self.bench.campaign.competition.spec
             registry.event(
@@ -294,16 +302,17 @@ class Session:
                 slots=self.bench.campaign.slots,
                 threads=self.bench.campaign.threads,
                 pid=os.getpid(),
+                first_round=run["first_round"],
+                before=before,
+                models={role: self.bench.desk.model_name(role) for role in ROLES},
+                budget=self.bench.campaign.config.budget.model_dump(mode="json"),
             )
         clock = self.bench.clock
         clock.limit, clock.before = limit, before
         clock.started = options.started if options.started is not None else clock.started
         if limit is not None:
             clock.reserve = max(FIRST_RESERVE, min(RESERVE_SHARE * limit, MOST_RESERVE))
-        row = registry.row("SELECT * FROM runs WHERE id = ?", [self.run_id])
-        if row is None:
-            raise KeyError(self.run_id)
-        return row
+        return run
 
     def _orchestrator(self, run: Row) -> Orchestrator:
         bench = self.bench
@@ -322,8 +331,9 @@ class Session:
         )
 
     def _beat(self) -> None:
-        """Keep the elapsed time on file."""
+        """Keep the elapsed time on file, and an eye on the deadline."""
         self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
+        watch_deadline(self.registry, self.bench.campaign.config.deadline, datetime.now(UTC))
 
     def _end(self, status: str, reason: str, code: int) -> int:
         registry = self.registry

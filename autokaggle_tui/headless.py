@@ -9,16 +9,16 @@ import select
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from autokaggle_tui.workspace import round_name
 from experiments.schema import Row
-
-MARKS = {"keep": "✓", "discard": "✗", "killed": "✗", "crash": "!", "timeout": "!", "invalid": "!"}
 
 
 class Outlet(io.FileIO):
@@ -137,30 +137,15 @@ def _where(row: Row) -> str:
     return "    " if row["round"] is None else f"{round_name(row['round']):<4}"
 
 
-def score_text(score: float | None) -> str:
-    """A score with as many digits as it deserves."""
-    if score is None:
-        return "–"
-    return f"{score:.5f}" if abs(score) < 100 else f"{score:,.2f}"
-
-
-def gain_text(gain: float | None) -> str:
-    """A gain with its sign."""
-    if gain is None:
-        return ""
-    return f"{gain:+.5f}" if abs(gain) < 100 else f"{gain:+,.2f}"
-
-
 def _run_started(row: Row) -> str:
     data = row["data"]
     count = data["rounds"]
     limits = ["no round limit" if count is None else f"{count} round{'' if count == 1 else 's'}"]
     limits.append(f"{data['time_limit']:.0f} s" if data["time_limit"] is not None else "no time limit")
-    arrow = "↑" if data["direction"] == "maximize" else "↓"
     verb = "continues" if data["continued"] else "begins"
     return (
-        f"{data['competition']} · {data['metric']} {arrow} · {data['rows']:,} rows · {data['folds']} folds · "
-        f"{data['slots']} slots × {data['threads']} threads · run {verb} ({', '.join(limits)})"
+        f"{data['competition']} · {data['metric']} {arrow(data['direction'])} · {data['rows']:,} rows · "
+        f"{data['folds']} folds · {data['slots']} slots × {data['threads']} threads · run {verb} ({', '.join(limits)})"
     )
 
 
@@ -194,11 +179,28 @@ def _experiment_done(row: Row) -> str:
     )
 
 
+def _verdict(row: Row) -> str:
+    """What the rules and the engine say; the Reviewer's own line comes with its phase."""
+    data = row["data"]
+    if data["author"] == "reviewer":
+        return ""
+    rule = f"{data['rule']} " if data["rule"] else ""
+    return f"{_where(row)} {data['phase']:<9} {rule}({data['verdict']}): {data['reason']}"
+
+
 def _submission(row: Row) -> str:
     data = row["data"]
+    if data["state"] == "intent":
+        return ""
     board = f", public score {score_text(data['public_score'])}" if data["public_score"] is not None else ""
-    message = f" ({data['message']})" if data["message"] else ""
+    message = f" ({data['note']})" if data["note"] else ""
     return f"{_where(row)} submission of {data['experiment']}: {data['state']}{board}{message}"
+
+
+def _deadline(data: Mapping[str, Any]) -> str:
+    at = f"{datetime.fromtimestamp(data['at'], UTC):%Y-%m-%d %H:%M} UTC"
+    hours = data["hours"]
+    return f"     deadline  {at}{' has passed' if not hours else f', {hours} h or less are left'}"
 
 
 def _text(row: Row) -> str:
@@ -222,9 +224,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "fold_done": _fold_done,
     "experiment_done": _experiment_done,
     "champion": lambda row: f"{_where(row)} ★ champion {row['data']['experiment']}  {score_text(row['data']['score'])}",
-    "rule": lambda row: (
-        f"{_where(row)} rule      {row['data']['rule']} ({row['data']['verdict']}): {row['data']['reason']}"
-    ),
+    "verdict": _verdict,
     "submission": _submission,
     "submission_skipped": lambda row: (
         f"     submission of {row['data']['experiment']} skipped: {row['data']['reason']}"
@@ -232,11 +232,8 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "imported": lambda row: f"     imported {row['data']['experiment']}  cv {score_text(row['data']['score'])}",
     "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
     "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",
-    "fallback": lambda row: (
-        f"{_where(row)} {row['data']['phase']}: {row['data']['model']} gave no fitting answer; the playbook takes over"
-    ),
+    "deadline": lambda row: _deadline(row["data"]),
     "plan_replaced": _text,
-    "overruled": _text,
     "unfit": _text,
     "warning": _text,
     "note": _text,
@@ -246,7 +243,13 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     ),
 }
 
-_STYLES = {"champion": "bold green", "warning": "yellow", "rule": "yellow", "run_started": "bold", "run_ended": "bold"}
+_STYLES = {
+    "champion": "bold green",
+    "warning": "yellow",
+    "verdict": "yellow",
+    "run_started": "bold",
+    "run_ended": "bold",
+}
 
 
 def listener(log_format: str) -> Callable[[Row], None]:

@@ -1,8 +1,7 @@
-"""Signals, and the end of a process that runs the loop. Standard library only."""
+"""Signals, and the end of a process that runs the loop. Standard library only; asyncio waits until it is needed."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -47,6 +46,8 @@ def hangups_ignored() -> Iterator[None]:
 @contextlib.contextmanager
 def interrupts(first: Callable[[], None], at_once: Callable[[], object]) -> Iterator[None]:
     """Ctrl-C calls ``first``, then ``at_once``; SIGTERM calls ``at_once``. Before and after, it is as it was."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     asked = False
@@ -75,6 +76,8 @@ def run_to_end(work: Coroutine[Any, Any, int]) -> int:
     Interrupted work has written its end and closed what it opened when it comes back here; then the process
     leaves without waiting for its threads, as ``asyncio.run`` would.
     """
+
+    import asyncio
 
     async def watched() -> int:
         try:

@@ -1,175 +1,264 @@
-"""What the registry says right now, for ``status``, ``rounds`` and ``show``. Standard library only."""
+"""What a viewer knows of a campaign: plain records, the same for the screen, ``status --json`` and the tests.
+
+``loading.load_state`` makes the state of any registry in one read; ``reducing.reduce`` brings it forward.
+Standard library only. Times are Unix seconds.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
-from autokaggle_tui.workspace import Workspace, round_name
-from experiments.errors import UsageError
-from experiments.schema import Row, decode, open_viewer
-
-
-def _rows(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
-    return [decode(row) for row in connection.execute(sql, parameters)]
+Row = Mapping[str, Any]
+EngineState = Literal["starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "died"]
 
 
-def _one(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Row | None:
-    rows = _rows(connection, sql, parameters)
-    return rows[0] if rows else None
+@dataclass(frozen=True)
+class Result:
+    """One row of the rounds table: a round with its experiment, or an experiment that has no round.
 
-
-def load_status(workspace: Workspace) -> Row:
-    """The campaign at a glance; the keys are those of ``status --json``.
-
-    Raises:
-        RegistryError: Nothing has run here yet.
+    Attributes:
+        name: ``R07``, ``T03``, ``B01`` or an imported name.
+        kind: ``model``, ``tune``, ``blend``; empty before the plan is accepted.
+        status: That of the experiment (``running``, ``keep``, ...), before it begins that of the round (``open``,
+            ``done``, ``blocked``).
+        gain: Against the best of its time, positive is better; t: how sure that is (paired over the folds).
+        rho: Highest Pearson correlation with an earlier prediction of the pool, which ``closest`` names.
+        cost: Dollars of the round's model calls; None when a price is unknown.
+        lb: Public score of its last accepted submission.
     """
-    pid = workspace.engine_pid()
-    connection = open_viewer(workspace.facts)
-    try:
-        run = _one(connection, "SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
-        started = _one(
-            connection,
-            "SELECT id, data FROM events WHERE kind IN ('run_started', 'try_started') ORDER BY id DESC LIMIT 1",
-        )
-        phase = _one(
-            connection,
-            "SELECT round, kind, data FROM events WHERE kind IN ('phase_started', 'experiment_started', 'fold_done') "
-            "ORDER BY id DESC LIMIT 1",
-        )
-        champion = _one(connection, "SELECT e.* FROM champion c JOIN experiments e ON e.id = c.experiment")
-        counts = dict(
-            connection.execute("SELECT status, count(*) FROM experiments GROUP BY status ORDER BY status").fetchall()
-        )
-        board = _one(
-            connection,
-            "SELECT experiment, public_score FROM submissions WHERE state = 'accepted' ORDER BY id DESC LIMIT 1",
-        )
-        submissions = connection.execute("SELECT count(*) FROM submissions WHERE state = 'accepted'").fetchone()[0]
-        latest = connection.execute("SELECT max(round) FROM rounds").fetchone()[0]
-        verdict = _one(
-            connection, "SELECT round, phase, author, verdict, rule, reason FROM verdicts ORDER BY id DESC LIMIT 1"
-        )
-        since = _rows(
-            connection,
-            "SELECT kind, data FROM events WHERE kind IN ('command', 'stopping', 'run_ended') AND id > ? ORDER BY id",
-            (started["id"] if started else 0,),
-        )
-    finally:
-        connection.close()
-    if pid is None and "running" in counts:
-        counts["unfinished"] = counts.pop("running")
-    about = started["data"] if started else {}
-    state = "not running" if pid is None else _state(since)
-    return {
-        "workspace": str(workspace.root),
-        "state": state,
-        "engine": {"running": pid is not None, "pid": pid, "paused": state == "paused"},
-        "competition": about.get("competition"),
-        "metric": about.get("metric"),
-        "direction": about.get("direction"),
-        "folds": about.get("folds"),
-        "run": None
-        if run is None
-        else {
-            "id": run["id"],
-            "status": run["status"] if pid is not None or run["status"] != "running" else "interrupted",
-            "reason": run["reason"],
-            "rounds": run["rounds"],
-            "first_round": run["first_round"],
-            "time_limit": run["time_limit"],
-            "elapsed": run["elapsed"],
-        },
-        "round": latest,
-        "doing": _doing(phase) if pid is not None else "",
-        "champion": None
-        if champion is None
-        else {key: champion[key] for key in ("id", "kind", "family", "score", "gain", "t")},
-        "experiments": counts,
-        "leaderboard": board,
-        "submissions": submissions,
-        "verdict": verdict,
-    }
+
+    name: str
+    round: int | None = None
+    source: str = "round"
+    kind: str = ""
+    family: str = ""
+    idea: str = ""
+    status: str = "open"
+    reason: str = ""
+    score: float | None = None
+    gain: float | None = None
+    t: float | None = None
+    rho: float | None = None
+    closest: str | None = None
+    seconds: float = 0.0
+    cost: float | None = 0.0
+    lb: float | None = None
+    in_pool: bool = False
+    members: Sequence[tuple[str, float]] = ()
+    started_at: float = 0.0
+    ended_at: float | None = None
 
 
-def _state(events: list[Row]) -> str:
-    """``running``, ``paused`` or ``stopping``, from what was told since this process began its run or ``try``."""
-    state = "running"
-    for event in events:
-        verb = event["data"].get("verb") if event["data"].get("state") == "done" else None
-        if event["kind"] in ("stopping", "run_ended") or verb == "stop":
-            return "stopping"
-        if verb in ("pause", "resume"):
-            state = "paused" if verb == "pause" else "running"
-    return state
+@dataclass(frozen=True)
+class Verdict:
+    """What the Reviewer, the rules or the engine said of a plan or a result.
 
-
-def _doing(event: Row | None) -> str:
-    if event is None:
-        return ""
-    data, name = event["data"], round_name(event["round"]) if event["round"] is not None else ""
-    if event["kind"] == "phase_started":
-        return f"{name} {data['phase']} ({data['role']}, {data['model']})"
-    if event["kind"] == "fold_done":
-        return f"{data['experiment']}: {data['done']} of {data['folds']} folds"
-    return f"{data['experiment']} runs ({data['family']})"
-
-
-def load_rounds(workspace: Workspace) -> list[Row]:
-    """One row per experiment, oldest first; the keys are those of ``rounds --json``."""
-    connection = open_viewer(workspace.facts)
-    try:
-        return _rows(connection, "SELECT * FROM results")
-    finally:
-        connection.close()
-
-
-def load_round(workspace: Workspace, name: str) -> Row:
-    """Everything about one experiment or round; the keys are those of ``show --json``.
-
-    Args:
-        name: ``R07``, ``7``, ``B01`` or an imported name.
-
-    Raises:
-        UsageError: There is no such round or experiment.
+    Attributes:
+        author: ``reviewer``, ``rules`` or ``engine``.
+        verdict: ``APPROVED``, ``REVISE``, ``REJECT``, ``block``, ``warn``, ``fallback``.
+        rule: The rule it names, e.g. ``noise-floor``.
     """
-    connection = open_viewer(workspace.facts)
-    try:
-        number = int(name.lstrip("Rr")) if name.lstrip("Rr").isdigit() else None
-        wanted = round_name(number) if number is not None else name
-        experiment = _one(connection, "SELECT * FROM experiments WHERE id = ?", (wanted,))
-        played = _one(connection, "SELECT * FROM rounds WHERE round = ?", (number,)) if number is not None else None
-        if experiment is None and played is None:
-            known = [row["id"] for row in _rows(connection, "SELECT id FROM experiments ORDER BY started_at")]
-            raise UsageError(
-                f"there is no round or experiment {name!r} in {workspace.root}.",
-                hint=f"The last ones: {', '.join(known[-12:])}." if known else "There are none yet.",
-            )
-        return {
-            "id": wanted,
-            "round": played,
-            "experiment": experiment,
-            "folds": _rows(
-                connection,
-                "SELECT fold, status, score, seconds, error FROM folds WHERE experiment = ? ORDER BY fold",
-                (wanted,),
-            ),
-            "phases": _rows(
-                connection,
-                "SELECT phase, attempt, role, model, outcome, files, seconds FROM phases WHERE round = ? ORDER BY at",
-                (number,),
-            ),
-            "verdicts": _rows(
-                connection,
-                "SELECT phase, author, verdict, rule, reason FROM verdicts WHERE round = ? ORDER BY id",
-                (number,),
-            ),
-            "submissions": _rows(
-                connection,
-                "SELECT state, public_score, note, file FROM submissions WHERE experiment = ? ORDER BY id",
-                (wanted,),
-            ),
-        }
-    finally:
-        connection.close()
+
+    id: int
+    at: float
+    round: int | None
+    phase: str
+    author: str
+    verdict: str
+    rule: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file that was, is being or may have been submitted: ``intent``, ``accepted``, ``refused``, ``unknown``."""
+
+    id: int
+    at: float
+    experiment: str
+    file: str
+    state: str
+    public_score: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What model calls used; ``cost`` in dollars, None when a price is unknown."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+    def joined(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning or a note of the engine."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PhaseNow:
+    """The phase an agent works on."""
+
+    name: str
+    role: str
+    model: str
+    attempt: int
+    since: float
+
+
+@dataclass(frozen=True)
+class PhaseDone:
+    """A phase of the current round that is over, with the word of its answer."""
+
+    name: str
+    role: str
+    outcome: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where the run stands.
+
+    Attributes:
+        mode: ``idle`` before the first run; ``running``, ``paused`` (asked for), ``stopping``, ``ended``.
+        outcome: Of an ended run: ``finished``, ``stopped`` or ``failed``; ``reason`` says why.
+        before: Seconds the run had used when this process took it up; ``since``: when it did.
+        running: When each fold that runs now was started.
+        fold_seconds: Duration of each finished fold of the current experiment.
+        sandbox: The tier that holds the experiments, e.g. ``off``.
+    """
+
+    competition: str | None = None
+    metric: str | None = None
+    direction: str | None = None
+    folds: int = 0
+    rows: int = 0
+    slots: int = 1
+    threads: int = 1
+    sandbox: str = "off"
+    models: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    run: str | None = None
+    rounds: int | None = None
+    time_limit: float | None = None
+    first_round: int = 1
+    pid: int | None = None
+    mode: str = "idle"
+    outcome: str = ""
+    reason: str = ""
+    since: float = 0.0
+    before: float = 0.0
+    paused_since: float | None = None
+    paused_seconds: float = 0.0
+    ended_at: float | None = None
+    round: int | None = None
+    phase: PhaseNow | None = None
+    phases: tuple[PhaseDone, ...] = ()
+    experiment: str | None = None
+    folds_done: int = 0
+    running: Mapping[int, float] = field(default_factory=dict)
+    fold_seconds: tuple[float, ...] = ()
+
+    @property
+    def better(self) -> int:
+        """+1 when higher scores are better, else -1."""
+        return -1 if self.direction == "minimize" else 1
+
+    def elapsed(self, now: float) -> float:
+        """Seconds the run has used; pauses do not count."""
+        if self.run is None:
+            return 0.0
+        end = self.paused_since or self.ended_at or now
+        return max(self.before + end - self.since - self.paused_seconds, 0.0)
+
+    def eta(self, now: float) -> float | None:
+        """Seconds until the running experiment's last fold, or None when that cannot be told."""
+        left = self.folds - self.folds_done
+        if self.experiment is None or not self.fold_seconds or left <= 0:
+            return None
+        each = sum(self.fold_seconds) / len(self.fold_seconds)
+        begun = max((now - since for since in self.running.values()), default=0.0)
+        waves = -(-left // max(self.slots, 1))
+        return max(waves * each - min(begun, each), 0.0)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a viewer shows of facts.
+
+    Attributes:
+        last_id: The event up to which this is true.
+        results: By name, oldest first.
+        champion: Name of the result that leads.
+        bound: How often each rule blocked or warned: {rule: {verdict: times}}.
+        submissions: By id.
+        by_role: What each role spent.
+    """
+
+    last_id: int = 0
+    now: Now = Now()
+    results: Mapping[str, Result] = field(default_factory=dict)
+    champion: str | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    bound: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    submissions: Mapping[int, Submission] = field(default_factory=dict)
+    spent: Spent = Spent()
+    by_role: Mapping[str, Spent] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def best(self) -> Result | None:
+        """The champion's row."""
+        return self.results.get(self.champion) if self.champion is not None else None
+
+    def engine(self, pid: int | None) -> EngineState:
+        """What the engine does, given the pid that holds the lock now (None: nobody)."""
+        now = self.now
+        if pid is None:
+            if now.mode == "ended":
+                return now.outcome if now.outcome in ("finished", "stopped", "failed") else "stopped"  # type: ignore[return-value]
+            return "stopped" if now.mode == "idle" else "died"
+        if now.mode in ("idle", "ended"):
+            return "starting" if now.mode == "idle" or pid != now.pid else "stopping"
+        if now.mode == "paused":
+            return "pausing" if now.running or now.phase is not None else "paused"
+        return "stopping" if now.mode == "stopping" else "running"
+
+
+def result_of(row: Row) -> Result:
+    """A result from a row of the ``results`` view, or from an event that tells of one."""
+    known = {name: row[name] for name in _RESULT_FIELDS if name in row}
+    known["in_pool"] = bool(known.get("in_pool", False))
+    known["members"] = tuple((name, weight) for name, weight in known.get("members") or ())
+    return Result(**known)
+
+
+def verdict_of(row: Row) -> Verdict:
+    """A verdict from its row."""
+    return Verdict(**{item.name: row[item.name] for item in fields(Verdict)})
+
+
+def submission_of(row: Row) -> Submission:
+    """A submission from its row."""
+    return Submission(**{item.name: row[item.name] for item in fields(Submission)})
+
+
+_RESULT_FIELDS = frozenset(item.name for item in fields(Result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,10 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
             metric=spec.metric,
             direction=spec.direction,
             folds=bench.campaign.folds.n_folds,
+            rows=len(bench.campaign.competition.y),
+            slots=bench.campaign.slots,
+            threads=bench.campaign.threads,
+            pid=os.getpid(),
         )
         name = _open(bench, file, code)
         known = registry.experiment(name)
@@ -49,6 +54,7 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
             registry.event(
                 "warning", text=f"this very code ran before as {name}: {known['status']}, cv {known['score']}."
             )
+            registry.event("try_ended", status="finished", reason=f"{name} ran before")
             return 0 if known["in_pool"] else 1
         started = time.monotonic()
         try:
@@ -56,10 +62,12 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
         except (StopRun, asyncio.CancelledError) as stop:
             registry.event("note", text=f"{name} is not finished; the same command goes on with it.")
             by_command = isinstance(stop, StopRun) and not bench.control.interrupted
+            registry.event("try_ended", status="stopped", reason=f"{name} is not finished")
             return 1 if by_command else INTERRUPTED
         write_atomic(workspace.rounds / f"{name}_run.log", f"{result.log}\n".encode())
         row = await settle(bench.campaign, name, result, seconds=time.monotonic() - started)
         bench.runner.discard(name)
+        registry.event("try_ended", status="finished", reason=f"{name}: {row['status']}")
         export_all(workspace, registry)
         if result.traceback:
             print(result.traceback)
@@ -97,6 +105,7 @@ def _open(bench: Bench, file: Path, code: str) -> str:
         return str(before["id"])
     count = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'"))
     name = f"T{count + 1:02d}"
+    idea = one_line(f"tried {file.name}", 100)
     write_atomic(campaign.workspace.rounds / f"{name}_experiment.py", code.encode())
     with registry.transaction():
         registry.insert(
@@ -105,7 +114,7 @@ def _open(bench: Bench, file: Path, code: str) -> str:
             source="try",
             kind="model",
             family="own",
-            idea=one_line(f"tried {file.name}", 100),
+            idea=idea,
             code_sha=sha256_text(code),
             normal_sha=sha,
             folds_digest=campaign.folds.digest,
@@ -115,6 +124,15 @@ def _open(bench: Bench, file: Path, code: str) -> str:
             started_at=registry.clock(),
         )
         registry.event(
-            "experiment_started", experiment=name, family="own", resumed=False, folds=campaign.folds.n_folds, done=0
+            "experiment_started",
+            experiment=name,
+            source="try",
+            kind="model",
+            family="own",
+            idea=idea,
+            status="running",
+            resumed=False,
+            folds=campaign.folds.n_folds,
+            done=0,
         )
     return name

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from experiments.errors import WorkspaceError
 from experiments.files import TEMPORARY, write_atomic
 
@@ -62,6 +60,11 @@ class Workspace:
         """Held by the one engine of this workspace."""
         return self.root / "engine.lock"
 
+    @property
+    def engine_out(self) -> Path:
+        """What a detached engine printed since its start."""
+        return self.root / "engine.out"
+
     def file(self, round: int, suffix: str) -> Path:
         """A published file of a round, e.g. ``file(7, "plan.md")``."""
         return self.rounds / f"{round_name(round)}_{suffix}"
@@ -82,6 +85,9 @@ class Workspace:
         Raises:
             WorkspaceError: Another engine holds it; the message names its pid.
         """
+        # Viewers never lock: they should not wait for this import.
+        from filelock import FileLock, Timeout
+
         self.root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.lock, timeout=0.5)
         holder = self.root / "engine.pid"

@@ -27,12 +27,21 @@ class Registry:
 
     def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
         self.path = path
-        self.clock = clock
+        self._clock = clock
+        self._now: float | None = None
         self.run: str | None = None
         self.on_event: Callable[[Row], None] = lambda _row: None
         self._connection = open_facts(path)
         self._db = Database(self._connection)
         self._pending: list[Row] = []
+
+    def clock(self) -> float:
+        """The time, in Unix seconds; within a transaction always the same, so what belongs together agrees."""
+        if not self._connection.in_transaction:
+            return self._clock()
+        if self._now is None:
+            self._now = self._clock()
+        return self._now
 
     def close(self) -> None:
         """Close the connection."""
@@ -45,6 +54,7 @@ class Registry:
             yield
             return
         self._connection.execute("BEGIN IMMEDIATE")
+        self._now = None
         try:
             yield
             self._connection.execute("COMMIT")
@@ -98,7 +108,7 @@ class Registry:
         found = self._connection.execute(sql, tuple(parameters)).fetchone()
         return None if found is None else found[0]
 
-    def event(self, kind: str, *, round: int | None = None, **data: Any) -> None:
+    def event(self, kind: str, /, *, round: int | None = None, **data: Any) -> None:
         """Append to the event log; listeners hear of it once it is committed."""
         with self.transaction():
             row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": data}

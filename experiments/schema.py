@@ -160,6 +160,19 @@ MIGRATIONS: Final = (
                EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id AND s.state = 'accepted') AS submitted
         FROM experiments e ORDER BY e.started_at, e.id;
     """,
+    """
+    ALTER TABLE experiments ADD COLUMN closest TEXT;
+    ALTER TABLE experiments ADD COLUMN rho REAL;
+    CREATE INDEX calls_round ON calls (round);
+    DROP VIEW results;
+    CREATE VIEW results AS
+        SELECT e.round, e.id, e.kind, e.family, e.score AS cv_score, e.gain, e.t, e.rho, e.closest, e.status, e.reason,
+               e.idea, e.seconds, e.ended_at,
+               (SELECT s.public_score FROM submissions s WHERE s.experiment = e.id AND s.state = 'accepted'
+                ORDER BY s.id DESC LIMIT 1) AS lb,
+               EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id AND s.state = 'accepted') AS submitted
+        FROM experiments e ORDER BY e.started_at, e.id;
+    """,
 )
 
 LIVE: Final = """

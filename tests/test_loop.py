@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from autokaggle_tui.commands import Answer, ask
-from autokaggle_tui.state import load_round, load_rounds, load_status
+from autokaggle_tui.loading import load_round, load_rounds
+from autokaggle_tui.status import load_status
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import ConfigError, WorkspaceError
 from experiments.registry import Registry
@@ -49,8 +50,8 @@ def test_three_rounds_with_the_playbook_leave_a_submission_and_every_file(worksp
         assert workspace.file(1, suffix).stat().st_size > 0
     assert workspace.file(1, "review.md").read_text().startswith("APPROVED")
     sent = kinds(events, "submission")
-    assert sent and {data["state"] for data in sent} == {"accepted"}
-    assert all(0.5 < data["public_score"] <= 1 for data in sent)
+    assert sent and {data["state"] for data in sent} == {"intent", "accepted"}
+    assert all(0.5 < data["public_score"] <= 1 for data in sent if data["state"] == "accepted")
     state = json.loads((workspace.root / "state.json").read_text())
     assert state["round"] == 3 and state["run"]["status"] == "finished" and state["champion"]["score"] > 0.9
     status = load_status(workspace)
@@ -146,7 +147,7 @@ def test_an_approval_cannot_lift_a_blocking_rule(workspace: Workspace):
         script |= own(number, MEAN.replace("(1)", f"({number})"), family="circling")
     script |= {(3, "review"): "APPROVED\nlooks fine to me", (3, "revise"): PLAN.format(family="circling")}
     _, events = play(workspace, 3, script)
-    assert kinds(events, "overruled")[0]["rule"] == "tunnel-vision"
+    assert [data["rule"] for data in kinds(events, "verdict") if data["author"] == "engine"] == ["tunnel-vision"]
     assert "tunnel-vision" in kinds(events, "plan_replaced")[0]["reason"]
     assert load_round(workspace, "3")["experiment"]["family"] != "circling"
     rules = {verdict["rule"] for verdict in load_round(workspace, "3")["verdicts"]}
@@ -157,13 +158,13 @@ def test_the_same_code_is_not_run_twice(workspace: Workspace):
     script = own(1, MEAN, "one") | own(2, MEAN + "\n# the same, with a comment\n", "two")
     _, events = play(workspace, 2, script)
     assert load_round(workspace, "2")["round"]["status"] == "blocked"
-    assert any(data["rule"] == "no-repeats" for data in kinds(events, "rule"))
+    assert any(data["rule"] == "no-repeats" for data in kinds(events, "verdict"))
 
 
 def test_three_answers_that_do_not_fit_and_the_playbook_does_the_phase(workspace: Workspace):
     _, events = play(workspace, 1, {(1, "research"): ["hm", "let me think", "no"]})
     assert len(kinds(events, "unfit")) == 3
-    assert kinds(events, "fallback") == [{"phase": "research", "role": "researcher", "model": "playbook"}]
+    assert [data["phase"] for data in kinds(events, "verdict") if data["verdict"] == "fallback"] == ["research"]
     assert any(verdict["verdict"] == "fallback" for verdict in load_round(workspace, "1")["verdicts"])
     assert workspace.file(1, "research_brief.md").stat().st_size > 0
 
@@ -203,7 +204,7 @@ def test_when_nothing_was_complete_the_finished_folds_are_submitted(workspace: W
     slow = MEAN.replace("    rng", "    import time\n    time.sleep(0 if ctx.fold == 0 else 600)\n    rng", 1)
     _, events = play(workspace, 1, own(1, slow))
     assert statuses(workspace)["R01"] == "timeout"
-    assert [data["state"] for data in kinds(events, "submission")] == ["accepted"]
+    assert [data["state"] for data in kinds(events, "submission")] == ["intent", "accepted"]
 
 
 @pytest.mark.parametrize(

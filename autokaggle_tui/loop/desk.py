@@ -10,9 +10,12 @@ from typing import Any
 
 from agents.agent import Agent, Answered, Said, ToolResult, Unfit
 from agents.prompts import load_prompt
+from agents.tools import describe_call
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control
 from autokaggle_tui.loop.phasebook import PHASES, opening_word, problem
+from autokaggle_tui.loop.verdicts import record_verdict
+from autokaggle_tui.wording import clock_text
 from autokaggle_tui.workspace import round_name
 from backends.models.base import Message, Model, Reasoning, TextDelta, ToolCall, Usage
 from backends.models.playbook.model import Playbook
@@ -113,21 +116,15 @@ class Desk:
         registry = self.campaign.registry
         model = self.model_name(task.role)
         registry.event("phase_started", round=round, phase=phase, role=task.role, model=model, attempt=attempt)
+        again = f" · attempt {attempt}" if attempt > 1 else ""
+        self.campaign.live.say(task.role, "phase", f"{round_name(round)} {phase}{again}", round=round)
         started = time.monotonic()
         asked = await self._ask(task)
         if not asked.answer.word:
             with registry.transaction():
                 self._remember(task, asked)
-                registry.event("fallback", round=round, phase=phase, role=task.role, model=model)
-                registry.insert(
-                    "verdicts",
-                    round=round,
-                    phase=phase,
-                    author="engine",
-                    verdict="fallback",
-                    reason=f"{model} gave no answer that fits; the playbook did this phase",
-                    at=registry.clock(),
-                )
+                reason = f"{model} gave no answer that fits; the playbook does this phase"
+                record_verdict(registry, round, phase, "engine", "fallback", reason)
             model = Playbook.name
             asked = await self._ask(task, Playbook())
         if not asked.answer.word:
@@ -262,15 +259,9 @@ class Desk:
                 seconds=round(seconds, 3),
             )
             if task.phase in ("review", "verify"):
-                registry.insert(
-                    "verdicts",
-                    round=task.round,
-                    phase=task.phase,
-                    author="reviewer",
-                    verdict=answer.word,
-                    reason=answer.line,
-                    at=registry.clock(),
-                )
+                record_verdict(registry, task.round, task.phase, "reviewer", answer.word, answer.line)
+        told = " · ".join([answer.word, *files, clock_text(seconds)])
+        self.campaign.live.say(task.role, "answer", told, round=task.round)
         return PhaseResult(answer.word, answer.line, files, fresh=True)
 
     async def _ask(self, task: Task, model: Model | None = None) -> Asked:
@@ -299,6 +290,7 @@ class Desk:
                     elif isinstance(record, Answered):
                         answer = record
                     elif isinstance(record, Unfit):
+                        campaign.live.say(task.role, "unfit", record.reason, round=task.round)
                         campaign.registry.event(
                             "unfit", round=task.round, phase=task.phase, role=task.role, reason=record.reason
                         )
@@ -333,7 +325,7 @@ class Desk:
         elif isinstance(record, Reasoning):
             live.say(task.role, "reasoning", record.text, round=task.round)
         elif isinstance(record, ToolCall):
-            live.say(task.role, "call", f"{record.name} {one_line(record.arguments)}", round=task.round)
+            live.say(task.role, "call", describe_call(record.name, record.arguments), round=task.round)
         else:
             live.say(task.role, "result", one_line(record.text), round=task.round)
 
@@ -350,6 +342,8 @@ class Desk:
                 at=registry.clock(),
             )
         registry.insert("calls", **asked.call)
+        told = {key: value for key, value in asked.call.items() if key not in ("run", "round", "at")}
+        registry.event("call", round=task.round, **told)
 
     def _generation(self, role: Role) -> int:
         return int(

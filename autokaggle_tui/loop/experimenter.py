@@ -12,7 +12,8 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.desk import Desk, PhaseResult
 from autokaggle_tui.loop.planning import past_experiments
 from autokaggle_tui.loop.runner import Runner, RunResult
-from autokaggle_tui.loop.scoring import load_pool, record_rulings, settle
+from autokaggle_tui.loop.scoring import load_pool, settle
+from autokaggle_tui.loop.verdicts import record_rulings
 from autokaggle_tui.workspace import round_name
 from backends.models.tasks import CampaignView
 from experiments.blending import fit_blend
@@ -233,7 +234,7 @@ class Experimenter:
         rulings = check_code(
             campaign.rules, normalised_code_sha(code), params, past_experiments(campaign), experiment=name
         )
-        record_rulings(campaign, number, "code", rulings)
+        record_rulings(campaign.registry, number, "code", rulings)
         return bool(blocking(rulings))
 
     def _open(
@@ -278,7 +279,11 @@ class Experimenter:
                 "experiment_started",
                 round=number,
                 experiment=name,
+                source=source,
+                kind=kind,
                 family=family,
+                idea=idea,
+                status="running",
                 resumed=known is not None,
                 folds=campaign.folds.n_folds,
                 done=len(registry.fold_scores(name)),

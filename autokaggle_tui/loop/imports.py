@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autokaggle_tui.campaign import Campaign
-from autokaggle_tui.loop.scoring import correlations, names
+from autokaggle_tui.loop.scoring import correlations, names, nearest
 from experiments.errors import MetricError, PredictionError
 from experiments.predictions import array_sha, check_prediction, load_array, save_array
 from experiments.registry import pairs
@@ -51,22 +51,26 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
     oof_name, test_name = names(name)
     save_array(campaign.workspace.rounds / oof_name, oof)
     save_array(campaign.workspace.rounds / test_name, test)
+    closest, rho = nearest(close)
+    idea = f"imported from {oof_path.name}"
     registry = campaign.registry
-    now = registry.clock()
     with registry.transaction():
+        now = registry.clock()
         registry.insert(
             "experiments",
             id=name,
             source="imported",
             kind="model",
             family="imported",
-            idea=f"imported from {oof_path.name}",
+            idea=idea,
             folds_digest=campaign.folds.digest,
             data_hash=campaign.competition.data_hash,
             seed=campaign.config.seed,
             status="imported",
             score=score,
             in_pool=1,
+            closest=closest,
+            rho=rho,
             started_at=now,
             ended_at=now,
         )
@@ -80,7 +84,19 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
             at=now,
         )
         registry.replace_all("correlations", pairs(close, name))
-        registry.event("imported", experiment=name, score=score)
+        registry.event(
+            "imported",
+            experiment=name,
+            source="imported",
+            kind="model",
+            family="imported",
+            idea=idea,
+            status="imported",
+            score=score,
+            in_pool=True,
+            closest=closest,
+            rho=rho,
+        )
 
 
 def _load(path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.desk import Desk
-from autokaggle_tui.loop.scoring import record_rulings
+from autokaggle_tui.loop.verdicts import record_rulings, record_verdict
 from backends.models.playbook.builder import alternative
 from backends.models.tasks import CampaignView
 from experiments.plan import PlanHeader, parse_plan
@@ -37,7 +37,7 @@ class Planner:
         rulings = self.rulings(number, header)
         facts = {"plan": header.model_dump(mode="json"), "rulings": as_facts(rulings)}
         review = await self.desk.perform(number, "review", view, facts=facts)
-        record_rulings(self.campaign, number, "review", rulings)
+        record_rulings(self.campaign.registry, number, "review", rulings)
         if review.word == "APPROVED" and not blocking(rulings):
             return self._accept(number, header)
         if review.word == "APPROVED":
@@ -45,12 +45,12 @@ class Planner:
         revised = await self.desk.perform(number, "revise", view, facts=facts | {"reason": review.line})
         header = parse_plan(revised.text).header
         if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
-            record_rulings(self.campaign, number, "revise", blocked)
+            record_rulings(self.campaign.registry, number, "revise", blocked)
             text = alternative(view, header)
             replaced = self.desk.replace_plan(number, view, text, f"{blocked[0].rule}: {blocked[0].reason}")
             header = parse_plan(replaced.text).header
             if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
-                record_rulings(self.campaign, number, "revise", blocked)
+                record_rulings(self.campaign.registry, number, "revise", blocked)
                 return None
         return self._accept(number, header)
 
@@ -96,17 +96,8 @@ class Planner:
             "SELECT 1 FROM verdicts WHERE round = ? AND verdict = 'REVISE' AND author = 'engine'", [number]
         ):
             return
-        registry.insert(
-            "verdicts",
-            round=number,
-            phase="review",
-            author="engine",
-            verdict="REVISE",
-            rule=ruling.rule,
-            reason=f"an approval cannot lift {ruling.rule}: {ruling.reason}",
-            at=registry.clock(),
-        )
-        registry.event("overruled", round=number, rule=ruling.rule, reason=ruling.reason)
+        reason = f"an approval cannot lift {ruling.rule}: {ruling.reason}"
+        record_verdict(registry, number, "review", "engine", "REVISE", reason, rule=ruling.rule)
 
 
 def past_experiments(campaign: Campaign) -> list[PastExperiment]:

@@ -21,6 +21,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
 from experiments.blending import mix_gain
+from experiments.context import context_values
 from experiments.errors import MetricError, PredictionError
 from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
@@ -330,20 +331,15 @@ class Runner:
         spec = campaign.competition.spec
         train, valid, test = self.cache.files(fold)
         classes = campaign.competition.classes
-        context = {
-            "task_type": spec.task_type,
-            "classes": None if classes is None else list(classes),
-            "metric": spec.metric,
-            "direction": spec.direction,
-            "columns": campaign.competition.columns.to_json(),
-            "fold": fold,
-            "n_folds": campaign.folds.n_folds,
-            "seed": campaign.config.seed,
-            "threads": self.compute.threads,
-            "device": campaign.config.compute.device,
-            "cv_strategy": spec.cv_strategy,
-            "cv_folds": spec.cv_folds,
-        }
+        context = context_values(
+            spec,
+            campaign.competition.columns,
+            classes,
+            fold=fold,
+            n_folds=campaign.folds.n_folds,
+            threads=self.compute.threads,
+            device=campaign.config.compute.device,
+        )
         expected = (len(campaign.folds.splits[fold][1]), len(campaign.competition.test), campaign.outputs)
         return FoldJob(run.keys[fold], run.experiment, fold, run.code, train, valid, test, context, expected, seconds)
 

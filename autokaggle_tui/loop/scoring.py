@@ -11,6 +11,7 @@ import numpy as np
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.runner import RunResult
+from autokaggle_tui.loop.verdicts import record_rulings
 from experiments.correlation import correlate
 from experiments.errors import MetricError, PredictionError
 from experiments.pool import PoolMember
@@ -103,6 +104,12 @@ async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> 
     return await asyncio.to_thread(correlate, oof, others, campaign.folds.covered) if others else {}
 
 
+def nearest(close: Mapping[str, float]) -> tuple[str | None, float | None]:
+    """The most correlated prediction and its correlation; (None, None) in an empty pool."""
+    name = max(close, key=lambda other: close[other], default=None)
+    return name, None if name is None else close[name]
+
+
 def _twin(campaign: Campaign, experiment: str, oof: np.ndarray) -> str | None:
     """Another experiment with exactly this out-of-fold prediction, or None."""
     found = campaign.registry.value(
@@ -134,7 +141,6 @@ async def settle(
     row = registry.experiment(experiment)
     if row is None:
         raise KeyError(experiment)
-    now = registry.clock()
     twin: str | None = None
     if result.status != "complete" or result.oof is None or result.test is None:
         standing = Standing(result.status, result.reason, None, None, None, None, ())
@@ -145,12 +151,15 @@ async def settle(
             standing = replace(standing, status="discard", reason=f"predicts exactly what {twin} predicts")
     pooled = twin is None and standing.score is not None and result.oof is not None and result.test is not None
     close: dict[str, float] = {}
+    closest, rho = nearest(close)
     if pooled and result.oof is not None and result.test is not None:
         oof_name, test_name = names(experiment)
         close = await correlations(campaign, experiment, result.oof)
+        closest, rho = nearest(close)
         await asyncio.to_thread(save_array, campaign.workspace.rounds / oof_name, result.oof)
         await asyncio.to_thread(save_array, campaign.workspace.rounds / test_name, result.test)
     with registry.transaction():
+        now = registry.clock()
         registry.update(
             "experiments",
             experiment,
@@ -160,6 +169,8 @@ async def settle(
             gain=standing.gain,
             t=standing.t,
             in_pool=int(pooled),
+            closest=closest,
+            rho=rho,
             members=list(members),
             seconds=seconds,
             ended_at=now,
@@ -176,7 +187,7 @@ async def settle(
                 at=now,
             )
             registry.replace_all("correlations", pairs(close, experiment))
-        record_rulings(campaign, row["round"], "run", (*result.rulings, *standing.rulings))
+        record_rulings(registry, row["round"], "run", (*result.rulings, *standing.rulings))
         also(standing.status, standing.reason)
         registry.event(
             "experiment_done",
@@ -189,8 +200,12 @@ async def settle(
             t=standing.t,
             against=standing.against,
             reason=standing.reason,
+            rho=rho,
+            closest=closest,
+            in_pool=pooled,
+            members=list(members),
             ruled=any(ruling.verdict == "block" for ruling in (*result.rulings, *standing.rulings)),
-            seconds=round(seconds, 2),
+            seconds=seconds,
         )
         if standing.status == "keep":
             registry.insert(
@@ -203,28 +218,3 @@ async def settle(
     if settled is None:
         raise KeyError(experiment)
     return settled
-
-
-def record_rulings(campaign: Campaign, round: int | None, phase: str, rulings: Sequence[Ruling]) -> None:
-    """Keep every rule that fired as a verdict, with its figures; one that is kept already is not told again."""
-    known = campaign.registry.rows(
-        "SELECT rule, reason FROM verdicts WHERE round IS ? AND phase = ? AND author = 'rules'", [round, phase]
-    )
-    told = {(row["rule"], row["reason"]) for row in known}
-    for ruling in rulings:
-        if ruling.verdict == "pass" or (round is not None and (ruling.rule, ruling.reason) in told):
-            continue
-        campaign.registry.insert(
-            "verdicts",
-            round=round,
-            phase=phase,
-            author="rules",
-            verdict=ruling.verdict,
-            rule=ruling.rule,
-            reason=ruling.reason,
-            figures=dict(ruling.figures),
-            at=campaign.registry.clock(),
-        )
-        campaign.registry.event(
-            "rule", round=round, phase=phase, rule=ruling.rule, verdict=ruling.verdict, reason=ruling.reason
-        )

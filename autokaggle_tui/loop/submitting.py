@@ -6,6 +6,7 @@ import asyncio
 import io
 import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from backends.platforms.base import Platform, Receipt
 from experiments.errors import DataError, PlatformError
 from experiments.files import sha256_file, write_atomic
 from experiments.predictions import load_array
+from experiments.registry import Registry
 from experiments.schema import Row
 from experiments.submission import submission_frame, validate_submission
 
@@ -55,11 +57,20 @@ def decide(campaign: Campaign, platform: Platform, experiment: Row, *, vetoed: s
     return Decision(True, f"{quota.used} of {quota.limit} used today")
 
 
-async def submit(campaign: Campaign, platform: Platform, experiment: Row) -> Receipt:
+async def submit(
+    campaign: Campaign,
+    platform: Platform,
+    experiment: Row,
+    *,
+    told: Callable[[Receipt], None] = lambda _receipt: None,
+) -> Receipt:
     """Write the submission file of an experiment and hand it in, once.
 
     The intent and its token are facts before anything is sent. A file that was accepted, or of which nobody
     can tell, is not sent again.
+
+    Args:
+        told: Called with the receipt in the transaction that makes it a fact.
 
     Raises:
         DataError: The prediction does not make a valid submission file.
@@ -75,20 +86,24 @@ async def submit(campaign: Campaign, platform: Platform, experiment: Row) -> Rec
     sha = await asyncio.to_thread(sha256_file, file)
     token = secrets.token_hex(8)
     try:
-        number = registry.insert(
-            "submissions",
-            competition=campaign.competition.spec.name,
-            experiment=name,
-            file=file.name,
-            sha256=sha,
-            token=token,
-            state="intent",
-            at=registry.clock(),
-        )
+        with registry.transaction():
+            number = registry.insert(
+                "submissions",
+                competition=campaign.competition.spec.name,
+                experiment=name,
+                file=file.name,
+                sha256=sha,
+                token=token,
+                state="intent",
+                at=registry.clock(),
+            )
+            _tell(registry, number, experiment["round"])
     except sqlite3.IntegrityError:
-        return Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
+        receipt = Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
+        told(receipt)
+        return receipt
     receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
-    _record(campaign, number, name, experiment["round"], receipt)
+    _record(campaign, number, experiment["round"], receipt, told)
     return receipt
 
 
@@ -113,10 +128,16 @@ def reconcile(campaign: Campaign, platform: Platform) -> None:
         if receipt is None:
             receipt = Receipt(ref="", state="refused", public_score=None, message="never arrived; may be sent again")
         round = campaign.registry.value("SELECT round FROM experiments WHERE id = ?", [row["experiment"]])
-        _record(campaign, row["id"], row["experiment"], round, receipt)
+        _record(campaign, row["id"], round, receipt)
 
 
-def _record(campaign: Campaign, number: int, experiment: str, round: int | None, receipt: Receipt) -> None:
+def _record(
+    campaign: Campaign,
+    number: int,
+    round: int | None,
+    receipt: Receipt,
+    told: Callable[[Receipt], None] = lambda _receipt: None,
+) -> None:
     registry = campaign.registry
     with registry.transaction():
         registry.update(
@@ -127,14 +148,14 @@ def _record(campaign: Campaign, number: int, experiment: str, round: int | None,
             note=receipt.message,
             settled_at=registry.clock(),
         )
-        registry.event(
-            "submission",
-            round=round,
-            experiment=experiment,
-            state=receipt.state,
-            public_score=receipt.public_score,
-            message=receipt.message,
-        )
+        _tell(registry, number, round)
+        told(receipt)
+
+
+def _tell(registry: Registry, number: int, round: int | None) -> None:
+    """The event that a submission is on its way, or how it ended."""
+    row = registry.row("SELECT id, experiment, file, state, public_score, note FROM submissions WHERE id = ?", [number])
+    registry.event("submission", round=round, **(row or {}))
 
 
 def submitted(campaign: Campaign, experiment: str) -> bool:

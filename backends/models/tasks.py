@@ -106,14 +106,6 @@ class CampaignView:
         """Single models whose predictions may be blended (blends themselves left out)."""
         return tuple(e for e in self.experiments if e.in_pool and e.kind != "blend")
 
-    @cached_property
-    def by_family(self) -> Mapping[str, tuple[ExperimentView, ...]]:
-        """Experiments by family, oldest first; a family without one is not in it."""
-        found: dict[str, list[ExperimentView]] = {}
-        for experiment in self.experiments:
-            found.setdefault(experiment.family, []).append(experiment)
-        return {family: tuple(members) for family, members in found.items()}
-
     def correlations_of(self, name: str) -> dict[str, float]:
         """Correlation of one experiment with every other where it is known."""
         values = ((other.id, self.correlations.get((name, other.id))) for other in self.experiments)

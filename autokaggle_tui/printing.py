@@ -1,0 +1,123 @@
+"""What the commands of the command line print for a person; rich is loaded for tables alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autokaggle_tui.state import Row, Submission
+from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
+from experiments.text import one_line
+
+UNCUT = 10_000
+"""Columns of a table that is read by a program."""
+
+
+def print_status(found: Row) -> None:
+    """Where the campaign stands, from ``load_status``."""
+    run, engine = found["run"], found["engine"]
+    if found["competition"] is None:
+        print(f"{found['workspace']}: nothing has run to its first fold yet")
+    else:
+        print(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
+    state = found["state"] if engine["running"] else "not running"
+    print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
+    if run:
+        of = f" of {run['rounds']}" if run["rounds"] else ""
+        played = max((found["round"] or 0) - run["first_round"] + 1, 0)
+        reason = f": {run['reason']}" if run["reason"] else ""
+        spent = "" if run["elapsed"] is None else f", {run['elapsed']:.0f} s"
+        print(f"run      {run['status']}{reason}, round {played}{of}{spent}")
+    best = found["champion"]
+    if best:
+        gain = f" ({gain_text(best['gain'])})" if best["gain"] is not None else ""
+        print(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
+    counts = ", ".join(f"{count} {name}" for name, count in found["experiments"].items())
+    print(f"tried    {counts or 'nothing yet'}")
+    board = found["leaderboard"]
+    said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
+    print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
+    verdict = found["verdict"]
+    if verdict:
+        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
+        print(f"verdict  {verdict['verdict']}{rule} {verdict['reason']}")
+
+
+def print_rounds(found: Sequence[Row]) -> None:
+    """Every experiment in a line, from ``load_rounds``."""
+    rows = [
+        (
+            row["id"],
+            row["family"],
+            score_text(row["cv_score"]),
+            gain_text(row["gain"]),
+            "" if row["t"] is None else f"{row['t']:.1f}",
+            "" if row["lb"] is None else score_text(row["lb"]),
+            f"{MARKS.get(row['status'], '·')} {row['status']}",
+            f"{row['seconds']:.0f}",
+            row["idea"],
+        )
+        for row in found
+    ]
+    _print_table(("id", "family", "cv", "Δ", "t", "lb", "status", "s", "idea"), rows, right=("cv", "Δ", "t", "lb", "s"))
+
+
+def print_round(found: Row, plan: Path) -> None:
+    """One round or experiment, from ``load_round``, and its plan if there is one."""
+    row = found["experiment"]
+    if row:
+        print(
+            f"{row['id']} {row['kind']} {row['family']}: {row['status']}  "
+            f"cv {score_text(row['score'])}  {gain_text(row['gain'])}"
+        )
+        print(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
+        for member, weight in row["members"]:
+            print(f"  {weight:6.3f} {member}")
+    for fold in found["folds"]:
+        print(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
+    for phase in found["phases"]:
+        print(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
+    for verdict in found["verdicts"]:
+        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
+        print(f"  {verdict['author']} on {verdict['phase']}: {verdict['verdict']}{rule} {verdict['reason']}")
+    for sent in found["submissions"]:
+        print(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
+    if plan.is_file():
+        print()
+        print(plan.read_text(encoding="utf-8"))
+
+
+def print_submissions(found: Sequence[Submission]) -> None:
+    """Every submission in a line."""
+    if not found:
+        print("nothing was submitted yet")
+        return
+    rows = [
+        (
+            sent.experiment,
+            sent.state,
+            score_text(sent.public_score),
+            f"{datetime.fromtimestamp(sent.at, UTC):%Y-%m-%d %H:%M}",
+            sent.file,
+            one_line(sent.note),
+        )
+        for sent in found
+    ]
+    _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+
+
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str]) -> None:
+    """A table without lines; on a narrow terminal the last column alone gives way."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left", no_wrap=title != titles[-1])
+    for *cells, last in rows:
+        table.add_row(*map(Text, cells), Text(last, no_wrap=True, overflow="ellipsis"))
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(table)

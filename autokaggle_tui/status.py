@@ -1,0 +1,101 @@
+"""The campaign at a glance, for ``status``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from autokaggle_tui.loading import load_state
+from autokaggle_tui.state import Now, State
+from autokaggle_tui.workspace import Workspace, round_name
+from experiments.schema import open_viewer
+
+RUN_STATUS = {"finished": "finished", "failed": "failed", "stopped": "stopped", "died": "interrupted"}
+
+
+def load_status(workspace: Workspace) -> dict[str, Any]:
+    """What ``status --json`` says; the keys are in docs/json.md.
+
+    Raises:
+        RegistryError: Nothing has run here yet.
+    """
+    pid = workspace.engine_pid()
+    connection = open_viewer(workspace.facts)
+    try:
+        state = load_state(connection)
+    finally:
+        connection.close()
+    return {"workspace": str(workspace.root), **describe(state, pid, time.time())}
+
+
+def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
+    """The state as plain values.
+
+    Args:
+        pid: The engine's, None when there is none.
+        now: Unix seconds.
+    """
+    run, best, engine = state.now, state.best, state.engine(pid)
+    sent = [item for item in state.submissions.values() if item.state == "accepted"]
+    verdict = state.verdicts[-1] if state.verdicts else None
+    played = [row.round for row in state.results.values() if row.round is not None]
+    return {
+        "state": engine,
+        "engine": {"running": pid is not None, "pid": pid, "paused": engine == "paused"},
+        "competition": run.competition,
+        "metric": run.metric,
+        "direction": run.direction,
+        "folds": run.folds or None,
+        "run": None
+        if run.run is None
+        else {
+            "id": run.run,
+            "status": RUN_STATUS.get(engine, "running"),
+            "reason": run.reason,
+            "rounds": run.rounds,
+            "first_round": run.first_round,
+            "time_limit": run.time_limit,
+            "elapsed": run.elapsed(now) if pid is not None or run.ended_at else None,
+        },
+        "round": max(played, default=None),
+        "doing": doing(run) if pid is not None else "",
+        "champion": None
+        if best is None
+        else {
+            "id": best.name,
+            "kind": best.kind,
+            "family": best.family,
+            "score": best.score,
+            "gain": best.gain,
+            "t": best.t,
+        },
+        "experiments": _counts(state, pid),
+        "leaderboard": {"experiment": sent[-1].experiment, "public_score": sent[-1].public_score} if sent else None,
+        "submissions": len(sent),
+        "spent": {
+            "calls": state.spent.calls,
+            "tokens": state.spent.input_tokens + state.spent.output_tokens,
+            "usd": state.spent.cost,
+        },
+        "verdict": None
+        if verdict is None
+        else {key: getattr(verdict, key) for key in ("round", "phase", "author", "verdict", "rule", "reason")},
+    }
+
+
+def doing(now: Now) -> str:
+    """What the engine works on, in a few words."""
+    if now.experiment is not None:
+        return f"{now.experiment}: {now.folds_done} of {now.folds} folds"
+    if now.phase is not None and now.round is not None:
+        return f"{round_name(now.round)} {now.phase.name} ({now.phase.role}, {now.phase.model})"
+    return ""
+
+
+def _counts(state: State, pid: int | None) -> dict[str, int]:
+    """Experiments by status; rounds that came to none are not counted."""
+    counts = Counter(row.status for row in state.results.values() if row.status not in ("open", "done", "blocked"))
+    if pid is None and "running" in counts:
+        counts["unfinished"] = counts.pop("running")
+    return dict(sorted(counts.items()))

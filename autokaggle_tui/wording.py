@@ -1,0 +1,66 @@
+"""How figures are written, the same on the screen, headless and in the command line's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MARKS: Mapping[str, str] = {
+    "open": "●",
+    "running": "●",
+    "keep": "✓",
+    "imported": "✓",
+    "discard": "✗",
+    "killed": "✗",
+    "blocked": "✗",
+    "crash": "!",
+    "timeout": "!",
+    "invalid": "!",
+}
+"""A sign for each status, always beside its word: colour and shape alone say nothing."""
+
+
+def score_text(score: float | None) -> str:
+    """A score with as many digits as it deserves."""
+    if score is None:
+        return "–"
+    return f"{score:.5f}" if abs(score) < 100 else f"{score:,.2f}"
+
+
+def gain_text(gain: float | None) -> str:
+    """A gain with its sign."""
+    if gain is None:
+        return ""
+    return f"{gain:+.5f}" if abs(gain) < 100 else f"{gain:+,.2f}"
+
+
+def arrow(direction: str | None) -> str:
+    """``↑`` when higher scores are better, ``↓`` when lower ones are."""
+    return {"maximize": "↑", "minimize": "↓"}.get(direction or "", "")
+
+
+def clock_text(seconds: float | None) -> str:
+    """A span of time to read at a glance: ``8.4s``, ``3:07``, ``2:05:09``, ``3d 4h``."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def cost_text(dollars: float | None) -> str:
+    """Dollars; ``$?`` when a price is unknown."""
+    if dollars is None:
+        return "$?"
+    return f"${dollars:,.2f}" if dollars >= 0.01 or dollars == 0 else f"${dollars:.4f}"
+
+
+def count_text(number: int) -> str:
+    """A count in three figures: ``950``, ``12.3k``, ``1.2M``."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)
