@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from experiments.text import gain_text, score_text
+
+__all__ = ["MARKS", "arrow", "clock_text", "cost_text", "count_text", "gain_text", "score_text"]
+
 MARKS: Mapping[str, str] = {
     "open": "●",
     "running": "●",
@@ -17,20 +21,6 @@ MARKS: Mapping[str, str] = {
     "invalid": "!",
 }
 """A sign for each status, always beside its word: colour and shape alone say nothing."""
-
-
-def score_text(score: float | None) -> str:
-    """A score with as many digits as it deserves."""
-    if score is None:
-        return "–"
-    return f"{score:.5f}" if abs(score) < 100 else f"{score:,.2f}"
-
-
-def gain_text(gain: float | None) -> str:
-    """A gain with its sign."""
-    if gain is None:
-        return ""
-    return f"{gain:+.5f}" if abs(gain) < 100 else f"{gain:+,.2f}"
 
 
 def arrow(direction: str | None) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.errors import AutokaggleError
+from experiments.text import one_line
 
 PlanKind = Literal["model", "tune", "blend", "stop"]
+Words = Annotated[str, AfterValidator(lambda text: one_line(text, 1000))]
+"""One line of text; what YAML's escapes smuggle in (terminal sequences, control characters) is removed."""
 
 
 class PlanError(AutokaggleError):
@@ -26,13 +29,13 @@ class PlanHeader(BaseModel):
 
     kind: PlanKind
     """model: a new experiment; tune: a known family with other parameters; blend: the pool; stop: nothing left."""
-    family: str
+    family: Words
     """The model family, e.g. lightgbm; `blend` for blends."""
-    hypothesis: str
+    hypothesis: Words
     """What should become true, and why."""
     parent: str | None = None
     """The experiment this one starts from."""
-    idea: str = ""
+    idea: Words = ""
     """A few words for the results table."""
     expected_gain: float | None = None
     """In units of the metric; positive is better."""

@@ -17,6 +17,7 @@ from experiments.planrules import PastExperiment, PlanFacts, check_code, check_p
 from experiments.rulings import Ruling, blocking, broken, finite, gain_figures, how_far_behind
 from experiments.significance import Gain, required_t
 from experiments.spec import Direction
+from experiments.text import gain_text, score_text
 
 __all__ = [
     "BlendLimits",
@@ -161,12 +162,12 @@ def check_gate(
         "noise": noise,
     }
     if behind <= margin * TOLERANCE:
-        where = "level with" if behind == 0 else f"{abs(behind):.5g} {'behind' if behind > 0 else 'ahead of'}"
-        reason = f"Fold 1 scores {fold_score:.5g}, {where} the best single model (margin {margin:.3g})."
+        where = "level with" if behind == 0 else f"{score_text(abs(behind))} {'behind' if behind > 0 else 'ahead of'}"
+        reason = f"Fold 1 scores {score_text(fold_score)}, {where} the best single model (margin {score_text(margin)})."
         return (Ruling(rule.id, "pass", reason, figures),)
     reason = (
-        f"Fold 1 scores {fold_score:.5g}, {behind:.5g} behind the best single model's {best_fold_score:.5g}; "
-        f"the margin is {margin:.3g}."
+        f"Fold 1 scores {score_text(fold_score)}, {score_text(behind)} behind the best single model's "
+        f"{score_text(best_fold_score)}; the margin is {score_text(margin)}."
     )
     return (broken(rules, rule, reason, figures, evidence),)
 
@@ -180,7 +181,7 @@ def check_champion(rules: Rules, gain: Gain | None) -> tuple[Ruling, ...]:
         return (Ruling(rule.id, "pass", "There is no champion to beat yet.", {}),)
     min_t = rule.number("min_t")
     figures = {**gain_figures(gain), "required_t": required_t(min_t, gain.n)}
-    said = f"The gain over the champion is {gain.mean:+.5g} over {gain.n} folds, t = {gain.t:.2f}"
+    said = f"The gain over the champion is {gain_text(gain.mean)} over {gain.n} folds, t = {gain.t:.2f}"
     if gain.significant(min_t):
         return (Ruling(rule.id, "pass", f"{said}: more than noise.", figures),)
     reason = f"{said}; a change of champion needs a gain with t of at least {required_t(min_t, gain.n):.2f}."
@@ -239,8 +240,9 @@ def check_blend(
             "best_score": best_score,
         }
         if weak:
-            listed = ", ".join(f"{name} is {value:.5g}" for name, value in weak.items())
-            reason = f"{listed} behind the best single model's {best_score:.5g}; the threshold is {margin:.3g}."
+            listed = ", ".join(f"{name} is {score_text(value)}" for name, value in weak.items())
+            best = score_text(best_score)
+            reason = f"{listed} behind the best single model's {best}; the threshold is {score_text(margin)}."
             rulings.append(broken(rules, gap, reason, figures, evidence))
         else:
             reason = f"Every member is within {margin:.3g} of the best single model."

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from experiments.learnings import Rule, Rules
 from experiments.significance import Gain
 from experiments.spec import Direction
+from experiments.text import gain_text
 
 Verdict = Literal["pass", "warn", "block"]
 
@@ -39,7 +40,7 @@ def broken(rules: Rules, rule: Rule, reason: str, figures: Mapping[str, Any], ev
     """The ruling of a rule that is not kept: what ``enforce`` says, unless evidence lifts it."""
     if evidence is not None and rule.override == "evidence":
         figures = {**figures, "evidence": gain_figures(evidence)}
-        said = f"cross-fitted evidence is {evidence.mean:+.5g}, t = {evidence.t:.2f}"
+        said = f"cross-fitted evidence is {gain_text(evidence.mean)}, t = {evidence.t:.2f}"
         if evidence.significant(rules["noise-floor"].number("min_evidence_t")):
             return Ruling(rule.id, "warn", f"{reason} Lifted: {said}.", figures)
         reason = f"{reason} Not lifted: {said}."

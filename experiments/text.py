@@ -9,13 +9,15 @@ _ESCAPES = re.compile(
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
     r"|\x1b[ -/]*[0-~]"
 )
-_CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), *_BIDI) if chr(code) not in "\n\t"}
 
 
 def clean(text: str) -> str:
     """Remove terminal sequences, control characters (C0, DEL and C1, but newline and tab) and lone surrogates.
 
-    What remains is shown as text and can never move a cursor or ring a bell.
+    Marks that turn the direction of writing go too: with them code reads otherwise than it runs (Boucher and Anderson,
+    "Trojan Source", 2021). What remains is shown as text and can never move a cursor or ring a bell.
     """
     return _ESCAPES.sub("", text).translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
 
@@ -24,3 +26,17 @@ def one_line(text: str, limit: int = 300) -> str:
     """Text as one line of at most ``limit`` characters."""
     flat = " ".join(clean(text).split())
     return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+def score_text(score: float | None) -> str:
+    """A score with as many digits as it deserves."""
+    if score is None:
+        return "–"
+    return f"{score:.5f}" if abs(score) < 100 else f"{score:,.2f}"
+
+
+def gain_text(gain: float | None) -> str:
+    """A gain with its sign."""
+    if gain is None:
+        return ""
+    return f"{gain:+.5f}" if abs(gain) < 100 else f"{gain:+,.2f}"
