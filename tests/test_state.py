@@ -7,23 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from .conftest import change_config, play
 
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.reducing import reduce
-from autokaggle_tui.state import Now, Result, State
+from autokaggle_tui.state import Now, State
 from autokaggle_tui.workspace import Workspace
 from experiments.schema import Row, decode, open_viewer
 
-PLAN = """---
-kind: model
-family: own
-hypothesis: it breaks
-idea: "[/red] \\u001b[31m odd"
-minutes: 1
----
-Nothing else.
-"""
+from .campaigns import make_campaign
+from .conftest import change_config, play
 
 
 def events_of(workspace: Workspace) -> list[Row]:
@@ -75,3 +67,48 @@ def test_the_state_read_is_the_state_reduced_at_every_event(workspace: Workspace
             assert rounded(begun) == rounded(same), event["kind"]
     assert begun.now.mode == "ended" and begun.submissions and begun.verdicts and begun.bound
     assert {"mine", "R01", "R03"} <= set(begun.results) and begun.results["mine"].rho == pytest.approx(1.0)
+
+
+def test_a_campaign_that_was_never_played_reads_as_it_reduces(tmp_path: Path):
+    """The campaigns that other tests look at tell the same story in rows and in events."""
+    workspace = make_campaign(tmp_path / "made", rounds=24, playing=True)
+    reduced = functools.reduce(reduce, events_of(workspace), State())
+    assert rounded(reduced) == rounded(read(workspace))
+
+
+def test_events_seen_before_change_nothing(tmp_path: Path):
+    workspace = make_campaign(tmp_path / "made", rounds=3)
+    state = read(workspace)
+    assert functools.reduce(reduce, events_of(workspace), state) is state
+
+
+@pytest.mark.parametrize(
+    ("mode", "pid", "said"),
+    [
+        ("idle", None, "stopped"),
+        ("idle", 7, "starting"),
+        ("running", 7, "running"),
+        ("running", None, "died"),
+        ("paused", 7, "paused"),
+        ("paused", None, "died"),
+        ("stopping", 7, "stopping"),
+        ("ended", 7, "stopping"),
+        ("ended", 8, "starting"),
+        ("ended", None, "finished"),
+    ],
+)
+def test_what_the_engine_does_follows_from_the_log_and_the_lock(mode: str, pid: int | None, said: str):
+    state = State(now=Now(mode=mode, pid=7, outcome="finished" if mode == "ended" else ""))
+    assert state.engine(pid) == said
+
+
+def test_a_pause_is_on_its_way_until_the_folds_are_done():
+    state = State(now=Now(mode="paused", pid=7, running={3: 0.0}))
+    assert state.engine(7) == "pausing"
+
+
+def test_elapsed_time_leaves_pauses_out():
+    now = Now(run="r", since=100.0, before=50.0, paused_seconds=20.0)
+    assert now.elapsed(200.0) == 130.0
+    assert replace(now, paused_since=150.0).elapsed(200.0) == 80.0
+    assert replace(now, ended_at=160.0).elapsed(200.0) == 90.0

@@ -1,0 +1,1 @@
+"""The cockpit: a Textual app that looks at the registry and asks the engine by commands."""

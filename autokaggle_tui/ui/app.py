@@ -1,0 +1,316 @@
+"""The app: drains the feed, keeps the state, hands it to the screens, and asks the engine for what keys want."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App
+from textual.screen import Screen
+
+from autokaggle_tui.commands import Answer, ask
+from autokaggle_tui.config import Config, load_config
+from autokaggle_tui.launching import Launch, Start, ensure_engine, last_options, last_words
+from autokaggle_tui.notifying import notice
+from autokaggle_tui.reducing import reduce
+from autokaggle_tui.state import EngineState, State
+from autokaggle_tui.ui.feed import Batch, Feed
+from autokaggle_tui.ui.following import FollowingScreen
+from autokaggle_tui.ui.keymap import bindings, keymap, problems
+from autokaggle_tui.ui.palette import PROVIDERS
+from autokaggle_tui.ui.screens.cockpit import CockpitScreen
+from autokaggle_tui.ui.screens.correlation import CorrelationScreen
+from autokaggle_tui.ui.screens.dialogs import ConfirmDialog, HintDialog, QuitDialog
+from autokaggle_tui.ui.screens.help import HelpScreen
+from autokaggle_tui.ui.screens.learnings import LearningsScreen
+from autokaggle_tui.ui.screens.models import ModelsScreen
+from autokaggle_tui.ui.screens.round import RoundScreen
+from autokaggle_tui.ui.screens.submissions import SubmissionsScreen
+from autokaggle_tui.ui.themes import THEMES, register
+from autokaggle_tui.ui.uistate import UiState
+from autokaggle_tui.workspace import Workspace
+from experiments.errors import AutokaggleError
+
+TICKS_PER_SECOND = 12
+RUNNING: frozenset[EngineState] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
+
+
+class AutokaggleApp(App[None]):
+    """A viewer of one workspace.
+
+    Args:
+        start: How to start an engine when none runs; None looks on and starts nothing.
+        clock: Unix seconds.
+
+    Attributes:
+        state: The facts so far.
+        pid: Of the engine that holds the lock, None when there is none.
+        launch: The engine this viewer is starting.
+        words: The last words of an engine that ended by itself.
+    """
+
+    TITLE = "autokaggle"
+    CSS_PATH = "app.tcss"
+    COMMANDS = PROVIDERS
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012 - App declares it without ClassVar
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - see above
+    BINDINGS: ClassVar[list[Any]] = bindings(
+        "pause", "retro", "hint", "models", "help", "quit", "kill", "stop", "restart",
+        "submissions", "correlations", "learnings", "theme", "palette",
+    )  # fmt: skip
+
+    def __init__(
+        self, workspace: Workspace, start: Start | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.start = start
+        self.clock = clock
+        self.state = State()
+        self.pid: int | None = None
+        self.launch: Launch | None = None
+        self.words = ""
+        self.problem = ""
+        self.ui = UiState.load()
+        self.config: Config | None = None
+        self._feed = Feed(workspace)
+        self._opened_by = os.getppid()
+
+    @property
+    def engine(self) -> EngineState:
+        """What the engine does, as far as it can be told."""
+        if self.pid is None and self.launch is not None and self.launch.state() != "ended":
+            return "starting"
+        return self.state.engine(self.pid)
+
+    def on_mount(self) -> None:
+        """Show the first screen, then begin to follow."""
+        register(self)
+        self.theme = self.ui.theme if self.ui.theme in self.available_themes else THEMES[0].name
+        self.theme_changed_signal.subscribe(self, lambda theme: self.ui.remember(theme=theme.name))
+        self.push_screen(CockpitScreen())
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._feed.start()
+        self.set_interval(1 / TICKS_PER_SECOND, self._tick)
+        try:
+            self.config = load_config(self.workspace.root)
+        except AutokaggleError as error:
+            self.notify(str(error), title=error.title, severity="error", markup=False)
+        if self.config is not None:
+            self.set_keymap(keymap(self.config.keys))
+            for sentence in problems(self.config.keys):
+                self.notify(sentence, title="config.json", severity="warning", markup=False)
+        if self.start is not None:
+            self._launch(self.start)
+
+    def on_unmount(self) -> None:
+        """Leave nothing running behind the screen but the engine."""
+        self._feed.stop()
+
+    # What screens use.
+
+    def command(self, verb: str, *, then: Callable[[Answer], None] | None = None, **args: Any) -> None:
+        """Ask the engine for something; its answer is shown, or handed to ``then``."""
+        self._ask(verb, args, then or partial(self._told, verb))
+
+    def open_round(self, name: str) -> None:
+        """Look at a round or experiment."""
+        if name in self.state.results:
+            self._show(RoundScreen(name))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which of the loop's keys are alive now."""
+        engine = self.engine
+        if action == "pause":
+            return engine in ("running", "starting")
+        if action == "resume":
+            return engine in ("paused", "pausing")
+        if action in ("kill", "stop"):
+            return engine in RUNNING
+        if action == "restart":
+            return engine not in RUNNING
+        return super().check_action(action, parameters)
+
+    # Actions.
+
+    def action_pause(self) -> None:
+        """Hold the loop between folds."""
+        self.command("pause")
+
+    def action_resume(self) -> None:
+        """Let the loop go on."""
+        self.command("resume")
+
+    def action_retro(self) -> None:
+        """Open the next round with a retrospective."""
+        self.command("retro")
+
+    def action_kill(self) -> None:
+        """Kill the running experiment."""
+        name = self.state.now.experiment
+        if name is None:
+            self.notify("No experiment is running.", severity="warning")
+            return
+        self._confirm(
+            f"Kill {name}?", "The experiment counts as killed; the loop goes on.", lambda: self.command("kill")
+        )
+
+    def action_stop(self) -> None:
+        """Stop the engine after its step, or at once when it is stopping already."""
+        pid = self.pid
+        if self.engine == "stopping" and pid:
+            detail = "The step it is in will be done again by the next start. Nothing is lost."
+            self._confirm("Stop at once?", detail, lambda: os.kill(pid, signal.SIGTERM))
+            return
+        detail = "The engine ends after its current step; the same command goes on later."
+        self._confirm("Stop the engine?", detail, lambda: self.command("stop"))
+
+    def action_restart(self) -> None:
+        """Start the engine again, with the options of the last run."""
+        self._launch(last_options(self.workspace) or self.start or Start())
+
+    def action_hint(self) -> None:
+        """Tell the agents something."""
+        self.push_screen(HintDialog(), lambda text: self.command("hint", text=text) if text else None)
+
+    def action_models(self) -> None:
+        """Open the models."""
+        self._show(ModelsScreen())
+
+    def action_submissions(self) -> None:
+        """Open blends and submissions."""
+        self._show(SubmissionsScreen())
+
+    def action_correlations(self) -> None:
+        """Open the heat map of the pool."""
+        self._show(CorrelationScreen())
+
+    def action_learnings(self) -> None:
+        """Open LEARNINGS.md."""
+        self._show(LearningsScreen())
+
+    def action_help(self) -> None:
+        """Show the keys that are alive."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    async def action_quit(self) -> None:
+        """Leave; with a running engine ask first what becomes of it."""
+        if self.engine not in RUNNING:
+            self.exit()
+        elif not isinstance(self.screen, QuitDialog):
+            self.push_screen(QuitDialog(), self._leave)
+
+    # Following.
+
+    def _tick(self) -> None:
+        if self.is_web and os.getppid() != self._opened_by:
+            # The server that this tab belongs to is gone without a word.
+            self.exit()
+        batches = self._feed.drain()
+        before, engine = self.state, self.engine
+        for batch in batches:
+            self._take(batch)
+        if batches or self.state is not before or self.engine != engine:
+            self._hand_on()
+        if self.launch is not None and self.launch.state() == "ended":
+            self._died()
+
+    def _take(self, batch: Batch) -> None:
+        if batch.state is not None:
+            self.state = batch.state
+        for event in batch.events:
+            self.state = reduce(self.state, event)
+            found = notice(event)
+            if found is not None:
+                self.notify(found.text, title=found.title, severity=found.severity, markup=False)
+        if self.pid is not None and batch.pid is None:
+            self.words = last_words(self.workspace)
+        if batch.pid is not None:
+            self.launch, self.words = None, ""
+        self.pid = batch.pid
+        self.problem = batch.problem
+        if batch.streamed or batch.logged:
+            for screen in self.screen_stack:
+                if isinstance(screen, FollowingScreen):
+                    screen.stream(batch.streamed, batch.logged)
+
+    def _hand_on(self) -> None:
+        """Give the state to the screen that is seen; the others catch up when they are."""
+        for screen in self.screen_stack[-2:] if self.screen.is_modal else self.screen_stack[-1:]:
+            if isinstance(screen, FollowingScreen):
+                screen.follow(self.state, self.engine)
+        self.refresh_bindings()
+
+    def _died(self) -> None:
+        """The engine this viewer started ended before it had the lock."""
+        launch, self.launch = self.launch, None
+        self.words = last_words(self.workspace)
+        if launch is not None and self.pid is None:
+            self._hand_on()
+
+    def _launch(self, start: Start) -> None:
+        """Start a detached engine unless one is running."""
+        try:
+            self.launch = ensure_engine(self.workspace, start)
+        except (AutokaggleError, OSError) as error:
+            self.notify(str(error), title="The engine cannot be started", severity="error", markup=False)
+        self._hand_on()
+
+    # Helpers.
+
+    def _show(self, screen: Screen[Any]) -> None:
+        """Open a screen beside the cockpit; the key that opened it closes it, another replaces it."""
+        top = self.screen
+        if top.is_modal:
+            return
+        if isinstance(top, CockpitScreen):
+            self.push_screen(screen)
+        elif type(top) is type(screen) and not isinstance(screen, RoundScreen):
+            self.pop_screen()
+        else:
+            self.switch_screen(screen)
+
+    def _confirm(self, question: str, detail: str, act: Callable[[], None]) -> None:
+        self.push_screen(ConfirmDialog(question, detail), lambda yes: act() if yes else None)
+
+    def _leave(self, choice: str | None) -> None:
+        if choice == "keep":
+            self.exit()
+        elif choice is not None:
+            self.command(choice, then=self._left)
+
+    def _left(self, answer: Answer) -> None:
+        if answer.state == "refused":
+            self._told("", answer)
+        else:
+            self.exit()
+
+    @work(thread=True, exit_on_error=False, group="commands")
+    def _ask(self, verb: str, args: dict[str, Any], then: Callable[[Answer], None]) -> None:
+        try:
+            answer = ask(self.workspace, verb, args)
+        except AutokaggleError as error:
+            answer = Answer("refused", str(error))
+        self.call_from_thread(then, answer)
+
+    def _told(self, verb: str, answer: Answer) -> None:
+        if answer.state == "done":
+            self.notify(answer.result, title=verb.capitalize(), markup=False)
+        elif answer.state == "refused":
+            self.notify(answer.result, title=f"{verb.capitalize()}: refused", severity="warning", markup=False)
+        else:
+            self.notify("The engine has not answered yet; it will obey.", title=verb.capitalize(), markup=False)

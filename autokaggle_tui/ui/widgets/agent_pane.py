@@ -1,0 +1,95 @@
+"""An agent's pane: what it says, which model it is, whether it works, and how fast."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from textual.app import ComposeResult
+
+from autokaggle_tui.state import EngineState, PhaseNow, Spent, State
+from autokaggle_tui.ui.feed import StreamRow
+from autokaggle_tui.ui.widgets.pane import Pane
+from autokaggle_tui.ui.widgets.stream_log import StreamLog
+from autokaggle_tui.wording import count_text
+
+WINDOW_SECONDS: Final = 3.0
+LEAST_SECONDS: Final = 1.0
+CHARACTERS_PER_TOKEN: Final = 4
+SPOKEN: Final = frozenset({"text", "reasoning"})
+AT_WORK: Final[frozenset[EngineState]] = frozenset({"running", "pausing", "stopping"})
+ROOMY: Final = 48
+
+
+class AgentPane(Pane):
+    """One of the three agents.
+
+    Args:
+        role: ``researcher``, ``builder`` or ``reviewer``.
+        number: Of the pane, the key that goes to it.
+    """
+
+    DEFAULT_CLASSES = "follows"
+    DEFAULT_CSS = """
+    AgentPane {
+        padding: 0 0 0 1;
+        &.-active { border: round $primary; border-title-style: bold; }
+        &.-active:focus-within { border: round $accent; }
+    }
+    """
+
+    def __init__(self, role: str, number: int, *, id: str | None = None) -> None:
+        super().__init__(role.capitalize(), number=number, id=id)
+        self._role = role
+        self._spoken: deque[tuple[float, int]] = deque()
+        self._shown: tuple[str, tuple[str, ...]] | None = None
+
+    def compose(self) -> ComposeResult:
+        """The log fills it."""
+        yield StreamLog()
+
+    def feed(self, rows: Sequence[StreamRow]) -> None:
+        """Add what the agent said."""
+        self.query_one(StreamLog).extend([(row.text, row.kind) for row in rows])
+        self._spoken.extend((row.at, len(row.text)) for row in rows if row.kind in SPOKEN)
+
+    def show(self, state: State, engine: EngineState, now: float, *, context: float | None = None) -> None:
+        """Show who works on what.
+
+        Args:
+            now: Unix seconds.
+            context: The share of the model's context that its conversation fills, when that is known.
+        """
+        phase = state.now.phase
+        active = phase if phase is not None and phase.role == self._role and engine in AT_WORK else None
+        model = active.model if active else state.now.models.get(self._role, "")
+        used = state.by_role.get(self._role, Spent())
+        told = (
+            model.rpartition("/")[2],
+            self._pace(now, active),
+            f"{count_text(used.output_tokens)} tokens" if used.output_tokens and self.size.width >= ROOMY else "",
+            f"context {context:.0%}" if context is not None else "",
+        )
+        title = self._role.capitalize() if active is None else f"{self._role.capitalize()} ● {_name(active)}"
+        if (title, told) == self._shown:
+            return
+        self._shown = (title, told)
+        self.entitle(title)
+        self.subtitle(*told)
+        self.set_class(active is not None, "-active")
+
+    def _pace(self, now: float, active: PhaseNow | None) -> str:
+        """Tokens a second of the last moments, as far as they can be told from what is streamed."""
+        while self._spoken and self._spoken[0][0] < now - WINDOW_SECONDS:
+            self._spoken.popleft()
+        if active is None:
+            return "idle"
+        if not self._spoken:
+            return "thinks"
+        seconds = max(now - self._spoken[0][0], LEAST_SECONDS)
+        return f"{sum(length for _, length in self._spoken) / CHARACTERS_PER_TOKEN / seconds:.0f} t/s"
+
+
+def _name(phase: PhaseNow) -> str:
+    return phase.name if phase.attempt == 1 else f"{phase.name} {phase.attempt}"
