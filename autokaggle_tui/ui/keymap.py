@@ -77,7 +77,7 @@ KEYS: tuple[Key, ...] = (
     Key("hint", "i", "Hint", "Tell the agents something", LOOP, show=True),
     Key("kill", "K", "Kill", "Kill the running experiment; the loop goes on", LOOP),
     Key("stop", "X", "Stop now", "Stop the engine after its current step", LOOP),
-    Key("restart", "r", "Restart", "Start the engine again; the run goes on", LOOP),
+    Key("restart", "r", "Restart", "Start the engine again; the run goes on", LOOP, show=True),
     Key("models", "m", "Models", "Who plays which role, and who else could", LOOK, show=True),
     Key("submissions", "b", "Blends", "Blends, submissions, and what is sent next", LOOK),
     Key("correlations", "c", "Correlations", "How alike the predictions of the pool are", LOOK),
@@ -218,3 +218,23 @@ def _known(name: str) -> bool:
     except KeyError:
         return name in ("minus", "plus", "slash", "backslash", "underscore", "at", "pound")
     return True
+
+
+def reference() -> str:
+    """docs/keys.md: every id, its keys and what it does."""
+    lines = [
+        "# Keys",
+        "",
+        "Written by `python -m autokaggle_tui.ui.keymap`. The ids are those of `keys` in config.json; several keys are",
+        "separated by commas. `?` on any screen shows the keys that are alive there.",
+        "",
+    ]
+    for group in GROUPS:
+        lines += [f"## {group}", "", "| id | keys | what it does |", "| --- | --- | --- |"]
+        lines += [f"| `{key.id}` | `{key.keys}` | {key.help} |" for key in KEYS if key.group == group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
