@@ -224,6 +224,12 @@ class AutokaggleApp(App[None]):
         before, engine = self.state, self.engine
         for batch in batches:
             self._take(batch)
+        if engine in RUNNING and self.engine == "died":
+            self.notify(
+                "It ended without a word. r starts it again; the run goes on where it stopped.",
+                title="The engine died",
+                severity="error",
+            )
         if batches or self.state is not before or self.engine != engine:
             self._hand_on()
         if self.launch is not None and self.launch.state() == "ended":

@@ -26,17 +26,15 @@ class UiState:
         theme: Name of the theme; empty for the program's own.
         sort_column: Column of the rounds table; empty for its natural order.
         sort_reverse: Whether that order is turned round.
-        zoomed: Pane that fills the screen; empty for none.
-        shown: Panes that a small screen shows instead of its defaults.
-        follow: Whether streams stay at their newest line.
+        zoomed: Pane of the cockpit that fills the screen; empty for none.
+        agent: Role that small screens show.
     """
 
     theme: str = ""
     sort_column: str = ""
     sort_reverse: bool = False
     zoomed: str = ""
-    shown: tuple[str, ...] = ()
-    follow: bool = True
+    agent: str = ""
 
     @classmethod
     def load(cls) -> UiState:
@@ -79,7 +77,4 @@ def state_file() -> Path:
 
 def _as(default: Any, value: Any) -> Any:
     """The value when it is of the default's kind, else None."""
-    if isinstance(default, tuple):
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        return tuple(value) if fits else None
     return value if type(value) is type(default) else None

@@ -48,6 +48,7 @@ class CockpitScreen(PaneScreen[None]):
 
     CSS_PATH = "cockpit.tcss"
     AUTO_FOCUS = "#rounds"
+    ALLOW_IN_MAXIMIZED_VIEW = "#banner, FindBar, Footer"
     BINDINGS: ClassVar[list[Any]] = [
         *bindings("back", show=False),
         *bindings("filter", "follow", "hit-next", "hit-previous", "copy"),
@@ -81,8 +82,11 @@ class CockpitScreen(PaneScreen[None]):
         """Titles, the first agent on small screens, the remembered order, and a clock."""
         for number, title in ((4, "Rounds"), (5, "CV score"), (6, "Verdicts"), (7, "Learnings")):
             self.panes[number - 1].border_title = Content(f"{number} {title}")
-        self._choose(self.query_one(f"#{ROLES[0]}", AgentPane))
         remembered = self.cockpit.ui
+        chosen = remembered.agent if remembered.agent in ROLES else ROLES[0]
+        self._choose(self.query_one(f"#{chosen}", AgentPane))
+        if remembered.zoomed in PANES:
+            self.call_after_refresh(self.maximize, self.query_one(f"#{remembered.zoomed}"), container=False)
         if remembered.sort_column:
             self.query_one(RoundsTable).sort_by(remembered.sort_column, reverse=remembered.sort_reverse)
         self.set_interval(0.5, self._beat)
@@ -162,7 +166,12 @@ class CockpitScreen(PaneScreen[None]):
         pane = self.panes[number - 1]
         if isinstance(pane, AgentPane):
             self._choose(pane)
+            self.cockpit.ui.remember(agent=pane.id)
         super().action_pane(number)
+
+    def watch_maximized(self, pane: Widget | None) -> None:
+        """The zoom survives a restart."""
+        self.cockpit.ui.remember(zoomed="" if pane is None else pane.id)
 
     def action_back(self) -> None:
         """Out of the zoom, or out of the filter; the cockpit itself is left by quitting."""

@@ -28,6 +28,8 @@ NEAR = 2.5
 """How far below the best the scale reaches, in median distances from it."""
 ROWS_PER_TICK = 2.5
 LEAST_SPREAD = 1e-9
+LEAST_SCORE = 1e-12
+"""Scores below this are drawn as none."""
 LONGEST_LABEL = 10
 
 
@@ -85,8 +87,8 @@ def scale(shown: Sequence[Point], better: int, rows: int) -> Scale:
     near = [board for board in boards if -spread <= (best - board) * better <= 2 * spread]
     ends = [best, best - spread * better, *near]
     low, high = min(ends), max(ends)
-    equal = high - low <= abs(high) * LEAST_SPREAD
-    room = (abs(high) or 1.0) * 1e-3 if equal else (high - low) * 0.04
+    equal = high - low <= max(abs(high) * LEAST_SPREAD, LEAST_SCORE)
+    room = max(abs(high), LEAST_SCORE) * 1e-3 if equal else (high - low) * 0.04
     low, high = low - room, high + room
     return Scale(low, high, *_ticks(low, high, max(int(rows / ROWS_PER_TICK), 2)))
 
