@@ -6,6 +6,7 @@ What takes its time, a submission or the probe of a model, is accepted first and
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
-from autokaggle_tui.workspace import Workspace, round_name
+from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
 from backends.models.tasks import Role
 from backends.platforms.base import Platform, Receipt
@@ -43,12 +44,14 @@ class Commander:
 
     Attributes:
         overrides: The desk's models by role that last this run only; ``model`` takes its role out.
+        since: When this process took the lock, in Unix seconds: what was asked from then on is meant for it.
     """
 
     campaign: Campaign
     control: Control
     overrides: dict[Role, str]
     platform: Platform
+    since: float
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
     _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -79,7 +82,8 @@ class Commander:
         registry = self.campaign.registry
         refuse_unfinished(registry)
         for row in _waiting(registry):
-            if row["verb"] in OF_THIS_RUN and (row["run"] is None or row["run"] != registry.run):
+            early = row["run"] is None or row["run"] != registry.run
+            if row["verb"] in OF_THIS_RUN and early and row["at"] < self.since:
                 settle(registry, row, "refused", "it was given before this run began")
 
     def obey(self) -> None:
@@ -89,11 +93,18 @@ class Commander:
         for row in _waiting(registry):
             with registry.transaction():
                 try:
-                    if row["verb"] in OF_THIS_RUN and registry.run and row["run"] not in (None, registry.run):
+                    late = row["run"] not in (None, registry.run) and row["at"] < self.since
+                    if row["verb"] in OF_THIS_RUN and registry.run and late:
                         raise Refused("it was meant for a run that is over")
                     result = self._do(row)
                 except (Refused, AutokaggleError) as refusal:
                     settle(registry, row, "refused", in_one_line(refusal))
+                    continue
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one command that cannot be is no end of a run
+                    bug = record_bug(error, self.campaign.workspace.root)
+                    settle(registry, row, "refused", one_line(bug))
                     continue
                 settle(registry, row, "accepted" if row["verb"] in CARRIED_OUT else "done", result)
             if row["verb"] in CARRIED_OUT:
@@ -274,5 +285,5 @@ def _waiting(registry: Registry) -> list[Row]:
 def _wanted(row: Row) -> str:
     """The experiment that is asked for: ``R07`` for ``7``, ``r7`` and ``R07``; empty for the champion."""
     name = clean(str(row["args"].get("experiment") or "")).strip()
-    number = name.lstrip("Rr")
-    return round_name(int(number)) if number.isdecimal() else name
+    number = round_number(name)
+    return name if number is None else round_name(number)

@@ -53,6 +53,7 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
     connection = sqlite3.connect(workspace.facts, timeout=30, isolation_level=None)
     connection.row_factory = sqlite3.Row
     name = uuid.uuid4().hex
+    told = {key: clean(value) if isinstance(value, str) else value for key, value in (args or {}).items()}
     try:
         if workspace.engine_pid() is None and verb not in ANYWHERE:
             why = f"`{verb}` needs one" if verb in CARRIED_OUT else f"nothing to {verb}"
@@ -60,12 +61,10 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
                 f"no engine is running in {workspace.root}: {why}.",
                 hint="Start one with `autokaggle-tui`, or with `autokaggle-tui --no-ui`.",
             )
-        run = connection.execute(
-            "SELECT id FROM runs WHERE status = 'running' ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        ).fetchone()
+        run = connection.execute("SELECT id FROM runs WHERE status = 'running' ORDER BY rowid DESC LIMIT 1").fetchone()
         connection.execute(
             "INSERT INTO commands (uuid, run, verb, args, at) VALUES (?, ?, ?, ?, ?)",
-            [name, run["id"] if run else None, verb, json.dumps(dict(args or {}), ensure_ascii=False), time.time()],
+            [name, run["id"] if run else None, verb, json.dumps(told, ensure_ascii=False), time.time()],
         )
         return _await(workspace, connection, name)
     except sqlite3.DatabaseError as error:

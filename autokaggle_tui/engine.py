@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
+        locked_at = time.time()
         scratch = scratch_folder(workspace)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         slots, threads = config.compute.resolve()
@@ -124,7 +126,7 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides, platform)
+        commander = Commander(campaign, control, desk.overrides, platform, locked_at)
         yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
 
 
@@ -260,13 +262,13 @@ class Session:
     def _begin(self) -> Row:
         """Continue the last run when it did not end and asks for the same; else begin a new one."""
         registry, options = self.registry, self.options
-        last = registry.row("SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
+        last = registry.row("SELECT * FROM runs ORDER BY rowid DESC LIMIT 1")
         budget = self.bench.campaign.config.budget
         rounds = options.rounds if options.rounds is not None else budget.rounds
         limit = options.time_limit if options.time_limit is not None else budget.time
         same = last is not None and (last["rounds"], last["time_limit"]) == (rounds, limit)
         with registry.transaction():
-            if last is not None and last["status"] in ("running", "stopped") and same:
+            if last is not None and last["status"] in ("running", "stopped", "failed") and same:
                 self.run_id = last["id"]
                 registry.update("runs", self.run_id, status="running", reason="", pid=os.getpid(), ended_at=None)
                 before = last["elapsed"]

@@ -35,7 +35,7 @@ def iso(seconds: float | None) -> str | None:
 
 def _state(registry: Registry) -> dict[str, Any]:
     champion = registry.champion()
-    run = registry.row("SELECT * FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1")
+    run = registry.row("SELECT * FROM runs ORDER BY rowid DESC LIMIT 1")
     latest = registry.row("SELECT round, status FROM rounds ORDER BY round DESC LIMIT 1")
     return {
         "round": latest["round"] if latest else None,

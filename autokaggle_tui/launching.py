@@ -131,9 +131,7 @@ def last_options(workspace: Workspace) -> Start | None:
         return None
     connection = open_viewer(workspace.facts)
     try:
-        row = connection.execute(
-            "SELECT rounds, time_limit FROM runs ORDER BY started_at DESC, rowid DESC LIMIT 1"
-        ).fetchone()
+        row = connection.execute("SELECT rounds, time_limit FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
     finally:
         connection.close()
     return None if row is None else Start(row["rounds"], row["time_limit"])

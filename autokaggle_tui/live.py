@@ -12,6 +12,7 @@ from experiments.schema import open_live
 
 FLUSH_SECONDS = 0.1
 KEPT_ROWS = 200_000
+MOST_WAITING = 20_000
 
 
 class Live:
@@ -50,9 +51,13 @@ class Live:
         logged, self._logs = self._logs, []
         try:
             self._write(streamed, logged)
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
             with contextlib.suppress(sqlite3.DatabaseError):
                 self._connection.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                # Somebody reads: the rows wait for the next flush.
+                self._stream = [*streamed, *self._stream][-MOST_WAITING:]
+                self._logs = [*logged, *self._logs][-MOST_WAITING:]
 
     def close(self) -> None:
         """Write what is waiting and close."""

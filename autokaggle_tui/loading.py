@@ -12,7 +12,7 @@ from typing import Any
 
 from autokaggle_tui.reducing import FOLLOWED, KEPT_NOTICES, KEPT_VERDICTS, OF_A_RUN, reduce_now
 from autokaggle_tui.state import Notice, Now, Result, Spent, State, result_of, submission_of, verdict_of
-from autokaggle_tui.workspace import Workspace, round_name
+from autokaggle_tui.workspace import Workspace, round_name, round_number
 from experiments.errors import UsageError
 from experiments.schema import Row, decode, open_viewer
 
@@ -172,7 +172,7 @@ def load_round(workspace: Workspace, name: str) -> Row:
     """
     connection = open_viewer(workspace.facts)
     try:
-        number = int(name.lstrip("Rr")) if name.lstrip("Rr").isdigit() else None
+        number = round_number(name)
         wanted = round_name(number) if number is not None else name
         experiment = _one(connection, "SELECT * FROM experiments WHERE id = ?", (wanted,))
         played = _one(connection, "SELECT * FROM rounds WHERE round = ?", (number,)) if number is not None else None

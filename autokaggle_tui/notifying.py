@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from autokaggle_tui.wording import gain_text, score_text
+from experiments.errors import AutokaggleError
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -148,8 +149,11 @@ class Notifier:
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Hear of an event; the event loop must be running."""
         told = notice(event)
-        if told is None:
-            return
+        if told is not None:
+            self.tell(told)
+
+    def tell(self, told: Alert) -> None:
+        """Run the command for an alert when its turn comes."""
         self._waiting.append(told)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
@@ -221,6 +225,12 @@ async def notifications(registry: Registry, command: str | None, folder: Path) -
     registry.on_event = hear
     try:
         yield
+    except AutokaggleError:
+        # The end of the run has told it.
+        raise
+    except Exception as error:
+        notifier.tell(Alert("failed", "Run failed", _text(f"The run failed: {type(error).__name__}: {error}"), "error"))
+        raise
     finally:
         registry.on_event = heard
         await notifier.close()

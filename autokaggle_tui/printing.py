@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from autokaggle_tui.roundfiles import read_text
 from autokaggle_tui.state import Row, Submission
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
-from experiments.text import one_line
+from experiments.text import clean, one_line
 
 UNCUT = 10_000
 """Columns of a table that is read by a program."""
@@ -69,25 +70,30 @@ def print_round(found: Row, plan: Path) -> None:
     """One round or experiment, from ``load_round``, and its plan if there is one."""
     row = found["experiment"]
     if row:
-        print(
+        _say(
             f"{row['id']} {row['kind']} {row['family']}: {row['status']}  "
             f"cv {score_text(row['score'])}  {gain_text(row['gain'])}"
         )
-        print(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
+        _say(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
         for member, weight in row["members"]:
-            print(f"  {weight:6.3f} {member}")
+            _say(f"  {weight:6.3f} {member}")
     for fold in found["folds"]:
-        print(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
+        _say(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
     for phase in found["phases"]:
-        print(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
+        _say(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
     for verdict in found["verdicts"]:
         rule = f" {verdict['rule']}:" if verdict["rule"] else ""
-        print(f"  {verdict['author']} on {verdict['phase']}: {verdict['verdict']}{rule} {verdict['reason']}")
+        _say(f"  {verdict['author']} on {verdict['phase']}: {verdict['verdict']}{rule} {verdict['reason']}")
     for sent in found["submissions"]:
-        print(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
+        _say(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
     if plan.is_file():
         print()
-        print(plan.read_text(encoding="utf-8"))
+        _say(read_text(plan).text)
+
+
+def _say(text: str) -> None:
+    """Print what came from models, logs or files: it never steers the terminal."""
+    print(clean(text))
 
 
 def print_submissions(found: Sequence[Submission]) -> None:

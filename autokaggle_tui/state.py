@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
-EngineState = Literal["starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "died"]
+EngineState = Literal[
+    "reading", "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "died"
+]
+"""What the engine does; ``reading`` as long as a viewer does not know yet."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +198,12 @@ class Now:
         if self.experiment is None or not self.fold_seconds or left <= 0:
             return None
         each = sum(self.fold_seconds) / len(self.fold_seconds)
-        begun = max((now - since for since in self.running.values()), default=0.0)
-        waves = -(-left // max(self.slots, 1))
-        return max(waves * each - min(begun, each), 0.0)
+        # Each slot is free when its fold is done; the folds that wait take the slots in turn.
+        free = sorted(max(each - (now - since), 0.0) for since in self.running.values())
+        free = [0.0] * (max(self.slots, 1) - len(free)) + free
+        for _ in range(left - len(self.running)):
+            free = sorted([free[0] + each, *free[1:]])
+        return free[-1]
 
 
 @dataclass(frozen=True)
@@ -236,8 +242,11 @@ class State:
             if now.mode == "ended":
                 return now.outcome if now.outcome in ("finished", "stopped", "failed") else "stopped"  # type: ignore[return-value]
             return "stopped" if now.mode == "idle" else "died"
-        if now.mode in ("idle", "ended"):
-            return "starting" if now.mode == "idle" or pid != now.pid else "stopping"
+        if now.mode == "idle" or (pid and pid != now.pid):
+            # Whoever holds the lock has not said yet what it does.
+            return "starting"
+        if now.mode == "ended":
+            return "stopping"
         if now.mode == "paused":
             return "pausing" if now.running or now.phase is not None else "paused"
         return "stopping" if now.mode == "stopping" else "running"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,12 @@ from experiments.files import TEMPORARY, write_atomic
 def round_name(number: int) -> str:
     """``R07``, ``R17``, ``R123``: two digits, three from 100 on."""
     return f"R{number:02d}"
+
+
+def round_number(name: str) -> int | None:
+    """7 for ``7``, ``r7`` and ``R07``; None for what names no round."""
+    found = re.fullmatch(r"[Rr]?([0-9]{1,6})", name.strip())
+    return None if found is None else int(found[1])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from experiments.schema import Row, decode, open_facts
+
+ATTEMPTS = 20
+"""How often a busy file is tried, half a minute each: another program that only reads is no reason to end a run."""
 
 Clock = Callable[[], float]
 
@@ -53,11 +57,11 @@ class Registry:
         if self._connection.in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._patiently("BEGIN IMMEDIATE")
         self._now = None
         try:
             yield
-            self._connection.execute("COMMIT")
+            self._patiently("COMMIT")
         except BaseException:
             # SQLite itself rolls back on a full disk; a second ROLLBACK would hide the real error.
             if self._connection.in_transaction:
@@ -67,6 +71,16 @@ class Registry:
         told, self._pending = self._pending, []
         for row in told:
             self.on_event(row)
+
+    def _patiently(self, statement: str) -> None:
+        """Begin or commit, however long somebody else's look at the file takes; a commit may be repeated."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._connection.execute(statement)
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == ATTEMPTS:
+                    raise
 
     def insert(self, table: str, **row: Any) -> int:
         """Insert a row; dicts and lists become JSON. Returns the rowid."""

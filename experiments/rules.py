@@ -181,10 +181,10 @@ def check_champion(rules: Rules, gain: Gain | None) -> tuple[Ruling, ...]:
         return (Ruling(rule.id, "pass", "There is no champion to beat yet.", {}),)
     min_t = rule.number("min_t")
     figures = {**gain_figures(gain), "required_t": required_t(min_t, gain.n)}
-    said = f"The gain over the champion is {gain_text(gain.mean)} over {gain.n} folds, t = {gain.t:.2f}"
+    said = f"The gain over the champion is {gain_text(gain.mean)} over {gain.n} folds, t = {gain.t:.3f}"
     if gain.significant(min_t):
         return (Ruling(rule.id, "pass", f"{said}: more than noise.", figures),)
-    reason = f"{said}; a change of champion needs a gain with t of at least {required_t(min_t, gain.n):.2f}."
+    reason = f"{said}; a change of champion needs a gain with t of at least {required_t(min_t, gain.n):.3f}."
     return (broken(rules, rule, reason, figures),)
 
 

@@ -175,6 +175,8 @@ MIGRATIONS: Final = (
     """,
 )
 
+LIVE_SECONDS: Final = 0.05
+"""How long a writer of live.db waits for somebody who reads it."""
 LIVE: Final = """
     CREATE TABLE IF NOT EXISTS stream (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -192,8 +194,8 @@ def journal_mode() -> str:
     return "WAL" if sqlite3.sqlite_version_info >= (3, 51, 3) else "TRUNCATE"
 
 
-def _connect(path: Path, *, synchronous: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+def _connect(path: Path, *, synchronous: str, timeout: float = 30.0) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -211,9 +213,12 @@ def open_facts(path: Path) -> sqlite3.Connection:
         connection = _connect(path, synchronous="FULL")
         migrate(connection, path)
     except sqlite3.DatabaseError as error:
+        damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
         raise RegistryError(
             f"{path} cannot be opened as a registry: {error}",
-            hint="Move the file away to start anew, or restore it from a backup.",
+            hint="Move the file away to start anew, or restore it from a backup."
+            if damaged
+            else "Is the disk full, the folder read-only, or the file held by another program? Nothing in it is lost.",
         ) from error
     return connection
 
@@ -221,12 +226,12 @@ def open_facts(path: Path) -> sqlite3.Connection:
 def open_live(path: Path) -> sqlite3.Connection:
     """Open live.db (tokens and log lines); a damaged one is replaced, for nothing in it is a fact."""
     try:
-        connection = _connect(path, synchronous="OFF")
+        connection = _connect(path, synchronous="OFF", timeout=LIVE_SECONDS)
         connection.executescript(LIVE)
     except sqlite3.DatabaseError:
         for stale in (path, Path(f"{path}-journal"), Path(f"{path}-wal"), Path(f"{path}-shm")):
             stale.unlink(missing_ok=True)
-        connection = _connect(path, synchronous="OFF")
+        connection = _connect(path, synchronous="OFF", timeout=LIVE_SECONDS)
         connection.executescript(LIVE)
     return connection
 
@@ -243,7 +248,7 @@ def open_viewer(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise RegistryError(
             f"{path} does not exist: nothing has run in this workspace yet.",
-            hint="Make a workspace with `autokaggle-tui init`, then start a run with `autokaggle-tui --no-ui`.",
+            hint="Make a workspace with `autokaggle-tui init`, then start a run with `autokaggle-tui`.",
         )
     try:
         connection = sqlite3.connect(path, timeout=30, isolation_level=None)

@@ -152,7 +152,7 @@ class TestHeader:
             app.widget.show(STATE, "running", AT)
             text = seen(app.widget).strip()
         assert text.startswith("◆ autokaggle  playground-s5e8 · AUC ↑ · 5-fold ")
-        for part in ("best 0.97312", "Δ +0.00021", "LB 0.97251", "R 17/40", "$1.84 of $5", "1:12:03 of 8h"):
+        for part in ("champion 0.97312", "Δ +0.00021", "last LB 0.97251", "R17 17/40", "$1.84 of $5", "1:12:03 of 8h"):
             assert part in text
         assert text.endswith("sandbox off   ● running")
 
@@ -163,7 +163,7 @@ class TestHeader:
             await pilot.pause()
             first, second = lines(app.widget)
         assert first.startswith(" ◆ autokaggle  playground-s5e8 · AUC ↑") and first.endswith("● running ")
-        assert second.startswith(" best 0.97312   Δ +0.00021   LB 0.97251 ") and second.endswith("$1.84 of $5 ")
+        assert second.startswith(" champion 0.97312   Δ +0.00021   last LB 0.97251 ") and second.endswith("$1.84 of $5 ")
 
     @pytest.mark.parametrize("size", [(80, 12), (120, 24)])
     async def test_a_low_screen_and_a_normal_one_spend_one_line(self, size: tuple[int, int]) -> None:
@@ -222,7 +222,7 @@ class TestHeader:
         found = header_parts(
             with_now(rounds=None, first_round=15, sandbox="bubblewrap", time_limit=None), "running", AT
         )
-        assert "".join(text for text, _ in found["round"]) == "R 3/∞"
+        assert "".join(text for text, _ in found["round"]) == "R17 3/∞"
         assert found["sandbox"][0][0] == "sandbox bubblewrap"
         assert "unsafe" not in found and "limit" not in found
 
@@ -593,7 +593,7 @@ class TestChart:
             text = lines(await shown_chart(pilot, course([0.9701, 0.9712, 0.9705, 0.9713], boards={2: 0.9708})))
         assert any("┤" in line and "0.97" in line for line in text)
         assert any("⠀" < char <= "⣿" for line in text for char in line)
-        assert "◇" in "".join(text[:-1]) and "━ best  • round  ◇ LB" in text[-1]
+        assert "◇" in "".join(text[:-1]) and "━ champion  • round  ◇ LB" in text[-1]
         assert "R01" in text[-2] and "R04" in text[-2]
 
     async def test_the_line_climbs_and_for_errors_it_falls(self) -> None:
@@ -772,8 +772,8 @@ class TestLearnings:
             app.widget.show(STATE, "running", AT)
             await pilot.pause()
             text = [line.strip("│ ") for line in lines(app.widget)]
-        assert "■ block  4×  noise-floor" in text
-        assert "■ block      tunnel-vision" in text
+        assert "■ block   4×  noise-floor" in text
+        assert "■ block       tunnel-vision" in text
         assert "10 rules" in text[-1]
         warning, note = (next(i for i, line in enumerate(text) if word in line) for word in ("529", "max_submissions"))
         assert text[warning].startswith("! ") and text[note].startswith("· ") and note < warning
@@ -787,7 +787,7 @@ class TestLearnings:
             app.widget.show_rules(replace(rules, by_id=soft), {})
             await pilot.pause()
             text = seen(app.widget)
-        assert "○ off    no-repeats" in text and "▲ warn       small-blends" in text and "9 rules" in text
+        assert "○ off    no-repeats" in text and "▲ warn        small-blends" in text and "9 rules" in text
 
 
 class TestThemes:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
+import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-from textual import work
+from rich.text import Text
 from textual.app import App
 from textual.screen import Screen
 
 from autokaggle_tui.commands import Answer, ask
 from autokaggle_tui.config import Config, load_config
+from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.launching import Launch, Start, ensure_engine, last_options, last_words
 from autokaggle_tui.notifying import notice
 from autokaggle_tui.reducing import reduce
@@ -37,7 +43,7 @@ from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError
 
 TICKS_PER_SECOND = 12
-RUNNING: frozenset[EngineState] = frozenset({"starting", "running", "pausing", "paused", "stopping"})
+RUNNING: frozenset[EngineState] = frozenset({"reading", "starting", "running", "pausing", "paused", "stopping"})
 
 
 class AutokaggleApp(App[None]):
@@ -49,9 +55,11 @@ class AutokaggleApp(App[None]):
 
     Attributes:
         state: The facts so far.
+        known: Whether the registry was looked at yet.
         pid: Of the engine that holds the lock, None when there is none.
         launch: The engine this viewer is starting.
         words: The last words of an engine that ended by itself.
+        unstarted: The last engine that this viewer started did not come up.
     """
 
     TITLE = "autokaggle"
@@ -59,7 +67,7 @@ class AutokaggleApp(App[None]):
     COMMANDS = PROVIDERS
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012 - App declares it without ClassVar
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - see above
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-short"), (32, "-tall")]  # noqa: RUF012 - see above
     BINDINGS: ClassVar[list[Any]] = bindings(
         "pause", "retro", "hint", "models", "help", "quit", "kill", "stop", "restart",
         "submissions", "correlations", "learnings", "theme", "palette",
@@ -73,18 +81,23 @@ class AutokaggleApp(App[None]):
         self.start = start
         self.clock = clock
         self.state = State()
+        self.known = False
         self.pid: int | None = None
         self.launch: Launch | None = None
         self.words = ""
+        self.unstarted = False
         self.problem = ""
         self.ui = UiState.load()
         self.config: Config | None = None
         self._feed = Feed(workspace)
         self._opened_by = os.getppid()
+        self._terminal = False
 
     @property
     def engine(self) -> EngineState:
         """What the engine does, as far as it can be told."""
+        if not self.known:
+            return "reading"
         if self.pid is None and self.launch is not None and self.launch.state() != "ended":
             return "starting"
         return self.state.engine(self.pid)
@@ -94,6 +107,9 @@ class AutokaggleApp(App[None]):
         register(self)
         self.theme = self.ui.theme if self.ui.theme in self.available_themes else THEMES[0].name
         self.theme_changed_signal.subscribe(self, lambda theme: self.ui.remember(theme=theme.name))
+        self._terminal = not self.is_headless and sys.stdin.isatty()
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         self.push_screen(CockpitScreen())
         self.call_after_refresh(self._begin)
 
@@ -110,6 +126,11 @@ class AutokaggleApp(App[None]):
                 self.notify(sentence, title="config.json", severity="warning", markup=False)
         if self.start is not None:
             self._launch(self.start)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A bug of ours ends the screen with one line; the loop goes on."""
+        super()._handle_exception(error)
+        self._exit_renderables[:] = [Text(f"Bug: {record_bug(error, self.workspace.root)} The loop is not concerned.")]
 
     def on_unmount(self) -> None:
         """Leave nothing running behind the screen but the engine."""
@@ -130,11 +151,9 @@ class AutokaggleApp(App[None]):
         """Which of the loop's keys are alive now."""
         engine = self.engine
         if action == "pause":
-            return engine in ("running", "starting")
+            return engine == "running"
         if action == "resume":
             return engine in ("paused", "pausing")
-        if action in ("kill", "stop"):
-            return engine in RUNNING
         if action == "restart":
             return engine not in RUNNING
         return super().check_action(action, parameters)
@@ -155,6 +174,8 @@ class AutokaggleApp(App[None]):
 
     def action_kill(self) -> None:
         """Kill the running experiment."""
+        if self._nobody():
+            return
         name = self.state.now.experiment
         if name is None:
             self.notify("No experiment is running.", severity="warning")
@@ -166,16 +187,22 @@ class AutokaggleApp(App[None]):
     def action_stop(self) -> None:
         """Stop the engine after its step, or at once when it is stopping already."""
         pid = self.pid
+        if self._nobody():
+            return
         if self.engine == "stopping" and pid:
             detail = "The step it is in will be done again by the next start. Nothing is lost."
-            self._confirm("Stop at once?", detail, lambda: os.kill(pid, signal.SIGTERM))
+            self._confirm("Stop at once?", detail, partial(self._terminate, pid))
             return
         detail = "The engine ends after its current step; the same command goes on later."
         self._confirm("Stop the engine?", detail, lambda: self.command("stop"))
 
     def action_restart(self) -> None:
         """Start the engine again, with the options of the last run."""
-        self._launch(last_options(self.workspace) or self.start or Start())
+        try:
+            options = last_options(self.workspace)
+        except (AutokaggleError, sqlite3.Error):
+            options = None
+        self._launch(options or self.start or Start())
 
     def action_hint(self) -> None:
         """Tell the agents something."""
@@ -217,8 +244,8 @@ class AutokaggleApp(App[None]):
     # Following.
 
     def _tick(self) -> None:
-        if self.is_web and os.getppid() != self._opened_by:
-            # The server that this tab belongs to is gone without a word.
+        if (self.is_web and os.getppid() != self._opened_by) or (self._terminal and not sys.stdin.isatty()):
+            # The server of this tab, or the terminal, is gone without a word.
             self.exit()
         batches = self._feed.drain()
         before, engine = self.state, self.engine
@@ -226,7 +253,7 @@ class AutokaggleApp(App[None]):
             self._take(batch)
         if engine in RUNNING and self.engine == "died":
             self.notify(
-                "It ended without a word. r starts it again; the run goes on where it stopped.",
+                "r starts it again; the run goes on where it stopped.",
                 title="The engine died",
                 severity="error",
             )
@@ -236,6 +263,7 @@ class AutokaggleApp(App[None]):
             self._died()
 
     def _take(self, batch: Batch) -> None:
+        self.known = True
         if batch.state is not None:
             self.state = batch.state
         for event in batch.events:
@@ -246,30 +274,33 @@ class AutokaggleApp(App[None]):
         if self.pid is not None and batch.pid is None:
             self.words = last_words(self.workspace)
         if batch.pid is not None:
-            self.launch, self.words = None, ""
+            self.launch, self.words, self.unstarted = None, "", False
         self.pid = batch.pid
         self.problem = batch.problem
         if batch.streamed or batch.logged:
             for screen in self.screen_stack:
-                if isinstance(screen, FollowingScreen):
+                if isinstance(screen, FollowingScreen) and screen.is_mounted:
                     screen.stream(batch.streamed, batch.logged)
 
     def _hand_on(self) -> None:
         """Give the state to the screen that is seen; the others catch up when they are."""
         for screen in self.screen_stack[-2:] if self.screen.is_modal else self.screen_stack[-1:]:
-            if isinstance(screen, FollowingScreen):
+            # One that was just pushed has no widgets yet; it is told when it is seen.
+            if isinstance(screen, FollowingScreen) and screen.is_mounted:
                 screen.follow(self.state, self.engine)
         self.refresh_bindings()
 
     def _died(self) -> None:
         """The engine this viewer started ended before it had the lock."""
         launch, self.launch = self.launch, None
-        self.words = last_words(self.workspace)
         if launch is not None and self.pid is None:
+            self.words = last_words(self.workspace) or f"It ended with code {launch.exit_code}; see engine.log."
+            self.unstarted = True
             self._hand_on()
 
     def _launch(self, start: Start) -> None:
         """Start a detached engine unless one is running."""
+        self.unstarted = False
         try:
             self.launch = ensure_engine(self.workspace, start)
         except (AutokaggleError, OSError) as error:
@@ -290,31 +321,67 @@ class AutokaggleApp(App[None]):
         else:
             self.switch_screen(screen)
 
+    def _terminate(self, pid: int) -> None:
+        """End an engine at once, if it is still the same."""
+        if self.workspace.engine_pid() != pid:
+            return
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except OSError as error:
+            self.notify(f"Process {pid}: {error.strerror}.", severity="warning", markup=False)
+
+    def _nobody(self) -> bool:
+        """Whether no engine is there to obey; says so."""
+        if self.engine in RUNNING:
+            return False
+        self.notify("No engine is running: r starts it.", severity="warning")
+        return True
+
     def _confirm(self, question: str, detail: str, act: Callable[[], None]) -> None:
         self.push_screen(ConfirmDialog(question, detail), lambda yes: act() if yes else None)
 
     def _leave(self, choice: str | None) -> None:
         if choice == "keep":
             self.exit()
+        elif choice is not None and self.pid is None and self.launch is not None:
+            # It has no registry to take commands from yet, and nothing that could be lost.
+            if choice == "stop":
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.launch.pid, signal.SIGTERM)
+                self.exit()
+            else:
+                self.notify("The engine is still starting; pause it in a moment.", severity="warning")
         elif choice is not None:
             self.command(choice, then=self._left)
 
     def _left(self, answer: Answer) -> None:
-        if answer.state == "refused":
-            self._told("", answer)
-        else:
+        if answer.state == "done":
             self.exit()
+        else:
+            self._told("leaving", answer)
 
-    @work(thread=True, exit_on_error=False, group="commands")
     def _ask(self, verb: str, args: dict[str, Any], then: Callable[[Answer], None]) -> None:
-        try:
-            answer = ask(self.workspace, verb, args)
-        except AutokaggleError as error:
-            answer = Answer("refused", str(error))
-        self.call_from_thread(then, answer)
+        """Ask in a thread that nobody waits for: leaving the screen does not wait for the engine's answer."""
+
+        def wait() -> None:
+            try:
+                answer = ask(self.workspace, verb, args)
+            except AutokaggleError as error:
+                answer = Answer("refused", str(error))
+            except Exception as error:  # noqa: BLE001 - above a thread there is nobody whom an exception would reach
+                place = self.workspace.root
+                answer = Answer("refused", str(explain(error, place) or record_bug(error, place)))
+            # The screen may be gone.
+            with contextlib.suppress(RuntimeError):
+                self.call_from_thread(then, answer)
+
+        threading.Thread(target=wait, name=f"ask {verb}", daemon=True).start()
 
     def _told(self, verb: str, answer: Answer) -> None:
         if answer.state == "done":
+            if verb == "pause":
+                # The event says so in every viewer.
+                return
             self.notify(answer.result, title=verb.capitalize(), markup=False)
         elif answer.state == "refused":
             self.notify(answer.result, title=f"{verb.capitalize()}: refused", severity="warning", markup=False)

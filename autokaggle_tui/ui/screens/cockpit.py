@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from autokaggle_tui.ui.feed import LogRow, StreamRow
 
 ROLES = ("researcher", "builder", "reviewer")
+LAST_WORDS = 4
+"""Lines of a dead engine that the banner has room for; all of them are in engine.out and engine.log."""
 PANES = (*ROLES, "rounds", "chart", "verdicts", "learnings")
 """Panes by their number, from 1."""
 
@@ -76,7 +77,7 @@ class CockpitScreen(PaneScreen[None]):
         yield VerdictLine(id="verdict")
         yield Static(id="banner", markup=False)
         yield FindBar()
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Titles, the first agent on small screens, the remembered order, and a clock."""
@@ -126,8 +127,11 @@ class CockpitScreen(PaneScreen[None]):
         if changed == self._learnings_time:
             return
         self._learnings_time = changed
-        with contextlib.suppress(RuleError):
+        try:
             self._rules = Rules.load(path)
+        except RuleError as error:
+            said = f"{error.message} The last good rules stay in force."
+            self.notify(said, title="LEARNINGS.md", severity="warning", markup=False)
         self.query_one(LearningsPane).show_rules(self._rules, self.cockpit.state.bound)
 
     def _show_banner(self, state: State, engine: EngineState) -> None:
@@ -143,12 +147,14 @@ class CockpitScreen(PaneScreen[None]):
         app, now = self.cockpit, state.now
         if app.problem:
             return f"✗ {app.problem}", True
+        if app.unstarted:
+            said = "\n".join(app.words.splitlines()[-LAST_WORDS:])
+            return f"✗ The engine did not start. r tries again.\n{said}", True
         if engine in ("died", "failed"):
-            said = app.words or now.reason or "It left no last words; see engine.log in the workspace."
+            words = app.words.splitlines() or [now.reason or "It left no last words; see engine.log in the workspace."]
+            said = "\n".join(words[-LAST_WORDS:])
             return f"✗ The engine {engine}. r starts it again; the run goes on where it stopped.\n{said}", True
-        if now.mode == "idle" and engine != "starting":
-            if app.words:
-                return f"✗ The engine did not start. r tries again.\n{app.words}", True
+        if now.mode == "idle" and engine not in ("starting", "reading"):
             return "■ Nothing has run here yet. r starts the engine.", False
         if engine in ("finished", "stopped"):
             return f"■ The run {engine}: {now.reason or 'by command'}. r plays on, q leaves.", False
@@ -175,11 +181,11 @@ class CockpitScreen(PaneScreen[None]):
 
     def action_back(self) -> None:
         """Out of the zoom, or out of the filter; the cockpit itself is left by quitting."""
-        if self.maximized is not None:
-            self.minimize()
-        elif (bar := self.query_one(FindBar)).display:
+        if (bar := self.query_one(FindBar)).display:
             bar.close()
             self._sought.focus()
+        elif self.maximized is not None:
+            self.minimize()
 
     def _choose(self, chosen: AgentPane) -> None:
         """The one agent that small screens show."""

@@ -15,6 +15,7 @@ from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.lines import Line, width_of
 from autokaggle_tui.ui.widgets.marks import ENGINE_MARKS, stopwatch
 from autokaggle_tui.wording import arrow, cost_text, count_text, gain_text, score_text
+from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
 
 TWO_LINES_BELOW = 100
@@ -76,12 +77,12 @@ def parts(state: State, engine: EngineState, now: float) -> Parts:
     if run.folds:
         found["folds"] = ((f" · {run.folds}-fold", MUTED),)
     if best is not None:
-        found["best"] = (("best ", MUTED), (score_text(best.score), "bold $text-accent"))
+        found["best"] = (("champion ", MUTED), (score_text(best.score), "bold $text-accent"))
         if best.gain is not None:
             found["gain"] = (("Δ ", MUTED), (gain_text(best.gain), "$text-success"))
     board = _board(state)
     if board is not None:
-        found["board"] = (("LB ", MUTED), (score_text(board), ""))
+        found["board"] = (("last LB ", MUTED), (score_text(board), ""))
     if run.run is not None:
         found["round"] = _round(run)
     # How long an engine that died had been running nobody wrote down.
@@ -109,7 +110,8 @@ def _board(state: State) -> float | None:
 
 def _round(run: Now) -> Line:
     played = 0 if run.round is None else max(run.round - run.first_round + 1, 0)
-    return ("R ", MUTED), (str(played), "bold"), (f"/{'∞' if run.rounds is None else run.rounds}", MUTED)
+    name = "R–" if run.round is None else round_name(run.round)
+    return (f"{name} ", "bold"), (f"{played}/{'∞' if run.rounds is None else run.rounds}", MUTED)
 
 
 def _cost(state: State) -> Line:

@@ -146,4 +146,4 @@ def _rule(rule: Rule, bound: Bound) -> Line:
     sign, style = ENFORCED[rule.enforce]
     times = sum(bound.get(rule.id, {}).values())
     count = f"{times}×" if times else ""
-    return (f"{sign} {rule.enforce:<5}", style), (f"{count:>4}  ", "bold" if times else ""), (one_line(rule.id, 60), "")
+    return (f"{sign} {rule.enforce:<5}", style), (f"{count:>5}  ", "bold" if times else ""), (one_line(rule.id, 60), "")

@@ -24,6 +24,7 @@ STATUS_STYLES: Mapping[str, str] = {
 """The colour that goes with the sign in ``wording.MARKS``."""
 
 ENGINE_MARKS: Mapping[EngineState, tuple[str, str]] = {
+    "reading": ("…", MUTED),
     "starting": ("…", "$text-accent"),
     "running": ("●", "$text-success"),
     "pausing": ("…", "$text-warning"),

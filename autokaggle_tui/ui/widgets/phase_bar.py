@@ -212,6 +212,8 @@ def _over(state: State, engine: EngineState) -> Line:
         at = "run" if now.experiment is not None else now.phase.name if now.phase is not None else ""
         phase = f" at {_word(at)}" if at else ""
         return (f"{sign} the engine died{place}{phase}", f"bold {style}"), ("; what is done is kept", MUTED)
+    if engine == "reading":
+        return ((f"{sign} reading the registry", style),)
     if engine == "starting":
         return ((f"{sign} the engine is starting", style),)
     if now.mode == "ended" and now.outcome:

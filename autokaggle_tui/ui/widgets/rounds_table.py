@@ -71,6 +71,7 @@ class RoundsTable(CursorView):
         self.sort_column = NATURAL
         self.descending = True
         self._results: Mapping[str, Result] = {}
+        self._reading = True
         self._facts = Context(Now(), None)
         self._names: list[str] = []
         self._said = ""
@@ -98,6 +99,9 @@ class RoundsTable(CursorView):
 
     def show(self, state: State, engine: EngineState, now: float) -> None:  # noqa: ARG002
         """Show the results as they are."""
+        if self._reading != (engine == "reading"):
+            self._reading = engine == "reading"
+            self.refresh()
         before, results = self._results, state.results
         context, was = Context(state.now, state.champion, self._facts.short), self._facts
         self._facts = context
@@ -206,7 +210,8 @@ class RoundsTable(CursorView):
         return tuple(pieces)
 
     def _missing(self) -> Line:
-        said = f"No round holds “{one_line(self.filter, 40)}”." if self._results else "No rounds yet."
+        nothing = "Reading…" if self._reading else "No rounds yet."
+        said = f"No round holds “{one_line(self.filter, 40)}”." if self._results else nothing
         return ((f"{' ' * (MARGIN + 2)}{said}", MUTED),)
 
     def _reorder(self, *, always: bool = False) -> bool:

@@ -20,7 +20,7 @@ from autokaggle_tui.ui.widgets.lines import Line, Looks, fit
 from experiments.text import one_line
 
 BEST, KEPT, OTHER, BOARD = "$text-accent", "$text-success", MUTED, "$text-warning"
-BOARD_SIGN, BOARD_BEYOND = "◇", "▿"
+BOARD_SIGN, BOARD_ABOVE, BOARD_BELOW = "◇", "▵", "▿"
 BEYOND_TOP, BEYOND_BOTTOM = "▴", "▾"
 DOTS_FOR_BLOCKS = 2.2
 """Dots across for each experiment from which one is drawn larger than a dot."""
@@ -131,6 +131,7 @@ class ScoreChart(Widget, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.border_title = "CV score"
         self._seen: Mapping[str, Result] = {}
+        self._reading = True
         self._points: tuple[Point, ...] = ()
         self._better = 1
         self._lines: list[Line] = []
@@ -138,6 +139,9 @@ class ScoreChart(Widget, can_focus=True):
 
     def show(self, state: State, engine: EngineState, now: float) -> None:  # noqa: ARG002
         """Show the scores so far."""
+        if self._reading != (engine == "reading"):
+            self._reading = engine == "reading"
+            self._redraw()
         if state.results is self._seen and state.now.better == self._better:
             return
         self._seen = state.results
@@ -168,7 +172,7 @@ class ScoreChart(Widget, can_focus=True):
     def _draw(self, width: int, height: int) -> tuple[list[Line], Content]:
         """The lines of the chart and the legend to them."""
         if not self._points:
-            return [(("No scores yet.", MUTED),)], Content()
+            return [(("Reading…" if self._reading else "No scores yet.", MUTED),)], Content()
         if width < 8 or height < 1:
             return [], Content()
         rows = height - 1 if height >= 6 else height
@@ -214,7 +218,7 @@ class ScoreChart(Widget, can_focus=True):
                 used.add(sign)
             if point.lb is not None and math.isfinite(point.lb):
                 y = found.dot(point.lb, canvas.height)
-                sign = BOARD_SIGN if 0 <= y < canvas.height else BOARD_BEYOND
+                sign = BOARD_ABOVE if y < 0 else BOARD_SIGN if y < canvas.height else BOARD_BELOW
                 canvas.sign(x, min(max(y, 0), canvas.height - 1), sign, BOARD)
                 used.add(sign)
         return used
@@ -230,8 +234,8 @@ class ScoreChart(Widget, can_focus=True):
 
 def _legend(used: Collection[str], width: int) -> Content:
     """What the signs mean, as far as there is room for it."""
-    parts = [(("━", BEST), (" best", "")), (("•", OTHER), (" round", ""))]
-    boards = "".join(sign for sign in (BOARD_SIGN, BOARD_BEYOND) if sign in used)
+    parts = [(("━", BEST), (" champion", "")), (("•", OTHER), (" round", ""))]
+    boards = "".join(sign for sign in (BOARD_SIGN, BOARD_ABOVE, BOARD_BELOW) if sign in used)
     if boards:
         parts.append(((boards, BOARD), (" LB", "")))
     beyond = "".join(sign for sign in (BEYOND_TOP, BEYOND_BOTTOM) if sign in used)

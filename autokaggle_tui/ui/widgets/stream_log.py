@@ -15,6 +15,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
+from textual.widget import Widget
 
 from autokaggle_tui.ui.widgets.paragraphs import Hit, Paragraphs, TextRow
 
@@ -132,15 +133,15 @@ class StreamLog(ScrollView, can_focus=True):
 
     def action_scroll_down(self) -> None:
         """Down a row."""
-        self.scroll_to(y=self.scroll_target_y + 1, animate=False)
+        self._to(self.scroll_target_y + 1)
 
     def action_scroll_up(self) -> None:
         """Up a row."""
-        self.scroll_to(y=self.scroll_target_y - 1, animate=False)
+        self._to(self.scroll_target_y - 1)
 
     def action_scroll_home(self) -> None:
         """To the oldest row."""
-        self.scroll_to(y=0, animate=False)
+        self._to(0)
 
     def action_scroll_end(self) -> None:
         """To the newest row."""
@@ -159,13 +160,27 @@ class StreamLog(ScrollView, can_focus=True):
             # Not laid out yet: the first resize does it.
             return
         self._moving = True
-        self.virtual_size = Size(self._paragraphs.width, len(self._paragraphs.rows))
+        self._measure()
         if self._following:
             top = self.max_scroll_y
         if top is not None:
-            self.scroll_to(y=top, animate=False, force=True)
+            self._to(top)
         self._moving = False
         self.refresh()
+
+    def _measure(self) -> None:
+        """Say how many rows there are."""
+        size = Size(self._paragraphs.width, len(self._paragraphs.rows))
+        if self.show_vertical_scrollbar and size.height > self.scrollable_content_region.height:
+            # Nothing but the bar depends on it; set as usual, every delta would lay out the whole screen anew.
+            self.set_reactive(Widget.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = size.height
+        else:
+            self.virtual_size = size
+
+    def _to(self, row: float) -> None:
+        """Put a row on top; forced, for the scroll bar that would allow it comes one layout late."""
+        self.scroll_to(y=row, animate=False, force=True)
 
     def on_resize(self, _event: Resize) -> None:
         """Wrap anew when the width changed."""
@@ -227,7 +242,7 @@ class StreamLog(ScrollView, can_focus=True):
         self._strips.clear()
         row = self._paragraphs.row_of(hit)
         if row is not None:
-            self.scroll_to(y=row - self.scrollable_content_region.height // 2, animate=False)
+            self._to(row - self.scrollable_content_region.height // 2)
         self.refresh()
 
     # Painting.

@@ -73,6 +73,7 @@ class VerdictLog(CursorView):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
+        self._reading = True
         self.border_title = "Verdicts"
         self._seen: tuple[Verdict, ...] = ()
         self._verdicts: list[Verdict] = []
@@ -98,6 +99,9 @@ class VerdictLog(CursorView):
 
     def show(self, state: State, engine: EngineState, now: float) -> None:  # noqa: ARG002
         """Show the last verdicts."""
+        if self._reading != (engine == "reading"):
+            self._reading = engine == "reading"
+            self.refresh()
         if state.verdicts is self._seen:
             return
         self._seen = state.verdicts
@@ -134,7 +138,7 @@ class VerdictLog(CursorView):
     def paint(self, line: int, width: int) -> Strip:
         """A line of a verdict."""
         if line >= len(self._lines):
-            said = (("No verdicts yet.", MUTED),) if line == 0 else ()
+            said = (("Reading…" if self._reading else "No verdicts yet.", MUTED),) if line == 0 else ()
             return self.looks.strip(said, width)
         base = self.visual_style
         # Unlike in a table, a cursor that nobody moves would only be a stain here.
@@ -202,6 +206,6 @@ class VerdictLine(Widget):
     def render(self) -> Content:
         """The line."""
         if self._verdict is None:
-            return Content.styled("No verdicts yet.", MUTED)
+            return Content("")
         head, rest = verdict_line(self._verdict)
         return Content.assemble(*head, *rest)
