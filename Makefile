@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test lint bench lock schema clean
+.PHONY: setup demo test test-browser lint bench lock schema clean
 
 setup: $(STAMP)
 
@@ -20,15 +20,21 @@ demo: setup  ## three rounds on data that ships with scikit-learn
 test: setup  ## the whole test suite
 	@$(BIN)/python -m pytest -n 2
 
+test-browser: setup  ## the screen in a real browser; needs chromium
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { echo "test-browser needs chromium: apt-get install chromium" >&2; exit 1; }
+	@AUTOKAGGLE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
 lint: setup  ## style, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup  ## loop overhead and fold start, as ratios within one run
+bench: setup  ## loop, folds and screen, as ratios within one run
 	@$(BIN)/python -m benchmarks.fold_start
 	@$(BIN)/python -m benchmarks.loop_overhead
+	@$(BIN)/python -m benchmarks.screen
 
 lock: setup  ## resolve requirements.lock anew (hashed, without addresses)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \

@@ -43,8 +43,7 @@ def print_status(found: Row) -> None:
     print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
     verdict = found["verdict"]
     if verdict:
-        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
-        print(f"verdict  {verdict['verdict']}{rule} {verdict['reason']}")
+        print(f"verdict  {verdict_text(verdict)}")
 
 
 def print_rounds(found: Sequence[Row]) -> None:
@@ -82,13 +81,20 @@ def print_round(found: Row, plan: Path) -> None:
     for phase in found["phases"]:
         _say(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
     for verdict in found["verdicts"]:
-        rule = f" {verdict['rule']}:" if verdict["rule"] else ""
-        _say(f"  {verdict['author']} on {verdict['phase']}: {verdict['verdict']}{rule} {verdict['reason']}")
+        _say(f"  {verdict['author']} on {verdict['phase']}: {verdict_text(verdict)}")
     for sent in found["submissions"]:
         _say(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
     if plan.is_file():
         print()
         _say(read_text(plan).text)
+
+
+def verdict_text(verdict: Row) -> str:
+    """A verdict with its rule and reason; an answer begins with its word, which is not said twice."""
+    word, rule = verdict["verdict"], verdict["rule"]
+    reason = verdict["reason"].removeprefix(word).lstrip(":. ")
+    head = f"{word} {rule}" if rule else word
+    return f"{head}: {reason}" if reason else head
 
 
 def _say(text: str) -> None:

@@ -1,10 +1,10 @@
 """What the screen costs: first paint, keys under load, memory after hours, and what the loop pays for a viewer.
 
-    python -m benchmarks.screen [--rounds 1000] [--keys 100]
+    python -m benchmarks.screen [paint] [keys] [memory] [lag] [--rounds 1000] [--keys 100]
 
-Everything runs as its user would run it: the program in a pseudo-terminal of 120x40, a generated campaign, and a
-process that writes tokens as the engine does. First paint and the loop's lag are ratios of runs that alternate; the
-rest are figures beside the targets of docs/design.md, section 10.
+Everything runs as its user would run it: the program in a pseudo-terminal of 120x40, and in place of the engine a
+process that writes facts and tokens as it does (``benchmarks.playing``). Ratios are of runs that alternate; the rest
+are figures beside the targets of docs/design.md, section 10.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import fcntl
 import os
 import pty
+import re
 import select
 import statistics
 import struct
@@ -28,8 +29,8 @@ from pathlib import Path
 import psutil
 
 from autokaggle_tui.launching import MODULE
+from autokaggle_tui.ui.themes import THEMES
 from autokaggle_tui.workspace import Workspace
-from tests.campaigns import make_campaign
 
 BARE = """
 from textual.app import App
@@ -39,32 +40,21 @@ class Bare(App):
         yield Static("autokaggle")
 Bare().run()
 """
-WRITER = """
-import sqlite3, sys, time
-path, batch, pause, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-live = sqlite3.connect(path, timeout=30, isolation_level=None)
-live.execute("PRAGMA synchronous = OFF")
-words = "the gain of this fold is within the noise of the others so the next round tries another family of features "
-text, end = (words * 10)[: batch * 4], time.monotonic() + seconds
-while time.monotonic() < end:
-    live.execute("BEGIN IMMEDIATE")
-    live.executemany("INSERT INTO stream (at, round, role, kind, text) VALUES (?, 1, ?, 'text', ?)",
-                     [(time.time(), role, text) for role in ("researcher", "builder", "reviewer")])
-    live.execute("DELETE FROM stream WHERE id <= (SELECT max(id) FROM stream) - 200000")
-    live.execute("COMMIT")
-    time.sleep(pause)
-"""
 PAINTED = b"autokaggle"
 PATIENCE = 60.0
 TOKENS_PER_SECOND = 200
-FLUSHES_PER_SECOND = 10
 HOURS = 8
+ROUNDS_PER_HOUR, ROWS_PER_HOUR = 150, 62_500
+"""Of a hurried campaign: a round in 24 seconds; an agent at work streams ten rows a second."""
+KEY_PAUSE = 0.21
+"""Between keys: no multiple of the viewer's tick, so that keys meet all of its moments."""
+Environment = dict[str, str]
 
 
 class Terminal:
     """A program in a pseudo-terminal; what it writes is read and timed."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Environment) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.started = time.perf_counter()
@@ -74,17 +64,16 @@ class Terminal:
         os.close(slave)
 
     def wait_for(self, wanted: bytes, seconds: float = PATIENCE) -> float:
-        """Seconds from now until the bytes come out of the program.
+        """Seconds from now until what a pattern says comes out of the program.
 
         Raises:
-            TimeoutError: They do not.
+            TimeoutError: It does not.
         """
-        begun, seen = time.perf_counter(), b""
+        pattern, begun, seen = re.compile(wanted), time.perf_counter(), b""
         while time.perf_counter() - begun < seconds:
-            ready, _, _ = select.select([self.master], [], [], 0.5)
-            if ready:
-                seen = seen[-len(wanted) :] + os.read(self.master, 65536)
-                if wanted in seen:
+            if select.select([self.master], [], [], 0.5)[0]:
+                seen = seen[-200:] + os.read(self.master, 65536)
+                if pattern.search(seen):
                     return time.perf_counter() - begun
         raise TimeoutError(f"{wanted!r} was not seen within {seconds:g} s")
 
@@ -106,8 +95,45 @@ class Terminal:
         os.close(self.master)
 
 
+class Engine:
+    """The process that plays an engine."""
+
+    def __init__(self, folder: Path, rounds: int) -> None:
+        self.workspace = Workspace(folder)
+        command = [sys.executable, "-m", "benchmarks.playing", str(folder), str(rounds)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self._said = self.process.stdout
+        self._said.readline()
+
+    def ask(self, *words: object) -> None:
+        """Give it a line to obey."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{' '.join(map(str, words))}\n".encode())
+        self.process.stdin.flush()
+
+    def idle(self) -> bool:
+        """Whether it has done what it was asked."""
+        return bool(select.select([self._said], [], [], 0.0)[0]) and bool(self._said.readline())
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+
+
 @contextmanager
-def viewing(workspace: Workspace, environment: dict[str, str]) -> Iterator[Terminal]:
+def playing(folder: Path, rounds: int) -> Iterator[Engine]:
+    """An engine at rest, so many rounds into its campaign."""
+    engine = Engine(folder, rounds)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def viewing(workspace: Workspace, environment: Environment) -> Iterator[Terminal]:
     """The screen attached to a workspace."""
     terminal = Terminal([*MODULE, "attach", "-w", str(workspace.root)], environment)
     try:
@@ -116,88 +142,71 @@ def viewing(workspace: Workspace, environment: dict[str, str]) -> Iterator[Termi
         terminal.close()
 
 
-@contextmanager
-def writing(workspace: Workspace, batch: int, pause: float, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that streams ``batch`` tokens for each role every ``pause`` seconds."""
-    values = [str(workspace.live), str(batch), str(pause), str(seconds)]
-    process = subprocess.Popen([sys.executable, "-c", WRITER, *values])
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def first_paint(workspace: Workspace, environment: dict[str, str], times: int = 7) -> tuple[float, float]:
-    """Median seconds from start to first paint: (a bare Textual app, the cockpit on a full campaign)."""
+def first_paint(workspace: Workspace, environment: Environment, times: int = 5) -> tuple[float, float]:
+    """Median seconds from start to first paint: (a bare Textual app, the cockpit)."""
     commands = ([sys.executable, "-c", BARE], [*MODULE, "attach", "-w", str(workspace.root)])
     taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(times):
+    for turn in range(times + 1):
         for command, kept in zip(commands, taken, strict=True):
             terminal = Terminal(command, environment)
             try:
                 terminal.wait_for(PAINTED)
-                kept.append(time.perf_counter() - terminal.started)
+                # The first turn only warms the disk's cache.
+                kept += [time.perf_counter() - terminal.started] if turn else []
             finally:
                 terminal.close()
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
-def keys_under_load(
-    workspace: Workspace, environment: dict[str, str], rounds: int, keys: int
-) -> tuple[list[float], float, float]:
-    """Move down the table while three agents stream.
+def keys_under_load(engine: Engine, environment: Environment, rounds: int, keys: int) -> tuple[list[float], float]:
+    """Move the table's cursor down and up while three agents stream and a round goes on.
 
     Returns:
-        (seconds from each key to the row it selects, CPU share of one core while idle but streaming, memory in MB).
+        (seconds from each key to the painted row under the cursor, share of a core that the viewer takes before).
     """
-    pause = 1 / FLUSHES_PER_SECOND
-    with viewing(workspace, environment) as terminal:
-        terminal.wait_for(b"R%d" % rounds)
-        terminal.drain(2.0)
+    cursor = _background(THEMES[0].variables["block-cursor-background"])
+    with viewing(engine.workspace, environment) as terminal:
+        terminal.wait_for(rb"R%d" % rounds)
+        engine.ask("stream", TOKENS_PER_SECOND)
+        terminal.drain(3.0)
         viewer = psutil.Process(terminal.process.pid)
-        with writing(workspace, TOKENS_PER_SECOND // FLUSHES_PER_SECOND, pause, 600):
-            terminal.drain(2.0)
-            before, begun = sum(viewer.cpu_times()[:2]), time.perf_counter()
-            terminal.drain(10.0)
-            share = (sum(viewer.cpu_times()[:2]) - before) / (time.perf_counter() - begun)
-            taken = []
-            for number in range(keys):
-                terminal.press("j")
-                # Nothing but the moved cursor paints this row's name again.
-                taken.append(terminal.wait_for(b"R%d" % (rounds - number), 5.0))
-                terminal.drain(0.15)
-        return taken, share, viewer.memory_info().rss / 1e6
+        before, begun = sum(viewer.cpu_times()[:2]), time.perf_counter()
+        terminal.drain(10.0)
+        share = (sum(viewer.cpu_times()[:2]) - before) / (time.perf_counter() - begun)
+        taken = []
+        for number in range(keys):
+            terminal.press("jk"[number // 8 % 2])
+            taken.append(terminal.wait_for(cursor + rb"[^\x1b]*R\d+", 5.0))
+            terminal.drain(KEY_PAUSE)
+        return taken, share
 
 
-def memory_after(workspace: Workspace, environment: dict[str, str], hours: float) -> tuple[float, float, int]:
-    """MB of the viewer at the start and after so many hours' worth of rows, written as fast as they go."""
-    wanted = int(hours * 3600 * FLUSHES_PER_SECOND * 3)
-    with viewing(workspace, environment) as terminal:
+def _background(colour: str) -> bytes:
+    """The sequence that begins a run of cells of a colour like ``#102030``."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return rb"48;2;%d;%d;%dm" % (red, green, blue)
+
+
+def memory_after(engine: Engine, environment: Environment, hours: float) -> tuple[float, float, float]:
+    """MB of the viewer: (when it has painted, after so many hours' worth of events and rows, at its peak)."""
+    with viewing(engine.workspace, environment) as terminal:
         terminal.wait_for(PAINTED)
         terminal.drain(3.0)
         viewer = psutil.Process(terminal.process.pid)
-        before = viewer.memory_info().rss / 1e6
-        with writing(workspace, TOKENS_PER_SECOND // FLUSHES_PER_SECOND, 0.0, 600):
-            rows = first = _newest(workspace)
-            while rows - first < wanted:
-                terminal.drain(1.0)
-                rows = _newest(workspace)
-        terminal.drain(3.0)
-        return before, viewer.memory_info().rss / 1e6, rows - first
+        before = peak = _megabytes(viewer)
+        engine.ask("rush", int(hours * ROUNDS_PER_HOUR), int(hours * ROWS_PER_HOUR))
+        while not engine.idle():
+            terminal.drain(0.5)
+            peak = max(peak, _megabytes(viewer))
+        terminal.drain(5.0)
+        return before, _megabytes(viewer), peak
 
 
-def _newest(workspace: Workspace) -> int:
-    import sqlite3
-
-    connection = sqlite3.connect(workspace.live, timeout=30)
-    try:
-        return int(connection.execute("SELECT coalesce(max(id), 0) FROM stream").fetchone()[0])
-    finally:
-        connection.close()
+def _megabytes(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 1e6
 
 
-def lag(folder: Path, environment: dict[str, str], pairs: int = 3) -> tuple[float, float]:
+def lag(folder: Path, environment: Environment, pairs: int = 3) -> tuple[float, float]:
     """Median seconds of a three-round demo: (without a viewer, with one attached)."""
     taken: tuple[list[float], list[float]] = ([], [])
     for number in range(pairs):
@@ -207,21 +216,18 @@ def lag(folder: Path, environment: dict[str, str], pairs: int = 3) -> tuple[floa
             command = [*MODULE, "demo", "--no-ui", "--rounds", "3", "-w", str(place.root)]
             begun = time.perf_counter()
             loop = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-            if not watched:
-                loop.wait()
-            else:
+            if watched:
                 _watch(loop, place, environment)
+            loop.wait()
             kept.append(time.perf_counter() - begun)
     return statistics.median(taken[0]), statistics.median(taken[1])
 
 
-def _watch(loop: subprocess.Popen[bytes], workspace: Workspace, environment: dict[str, str]) -> None:
-    """Look at a run from when it has a registry until it ends."""
-    while not workspace.facts.exists() and loop.poll() is None:
-        time.sleep(0.05)
+def _watch(loop: subprocess.Popen[bytes], workspace: Workspace, environment: Environment) -> None:
+    """Look at a run until it ends."""
     with viewing(workspace, environment) as terminal:
         while loop.poll() is None:
-            terminal.drain(0.2)
+            terminal.drain(0.1)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -233,28 +239,39 @@ def percentile(values: Sequence[float], share: float) -> float:
 def main(say: Callable[[str], None] = print) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parts = ("paint", "keys", "memory", "lag")
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="what to measure; everything when not given")
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--keys", type=int, default=100)
     parser.add_argument("--hours", type=float, default=HOURS)
     options = parser.parse_args()
+    wanted = options.parts or parts
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         environment = os.environ | {
             "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
             "AUTOKAGGLE_STATE_HOME": str(folder / "state"),
             "AUTOKAGGLE_DATA_HOME": str(folder / "data"),
         }
-        campaign = make_campaign(folder / "campaign", options.rounds, playing=True)
-        bare, ours = first_paint(campaign, environment)
-        say(f"first paint       bare app {bare:.2f} s, cockpit {ours:.2f} s: {ours / bare:.2f} x (target 1.35 x)")
-        taken, share, memory = keys_under_load(campaign, environment, options.rounds, options.keys)
-        p50, p95 = (1000 * percentile(taken, part) for part in (0.5, 0.95))
-        say(f"key to paint      p50 {p50:.0f} ms, p95 {p95:.0f} ms (target p95 under 50 ms)")
-        say(f"while streaming   {100 * share:.0f} % of a core, {memory:.0f} MB (3 x {TOKENS_PER_SECOND} tokens/s)")
-        before, after, rows = memory_after(campaign, environment, options.hours)
-        say(f"memory            {before:.0f} MB, after {rows:,} rows {after:.0f} MB (target under 150 MB)")
-        alone, watched = lag(folder, environment)
-        say(f"three rounds      alone {alone:.1f} s, watched {watched:.1f} s: {watched / alone:.2f} x")
+        if "paint" in wanted or "keys" in wanted:
+            with playing(folder / "campaign", options.rounds) as engine:
+                if "paint" in wanted:
+                    bare, ours = first_paint(engine.workspace, environment)
+                    say(f"first paint      bare app {bare:.2f} s, cockpit {ours:.2f} s: {ours / bare:.2f} x (1.35 x)")
+                if "keys" in wanted:
+                    taken, share = keys_under_load(engine, environment, options.rounds, options.keys)
+                    p50, p95 = (1000 * percentile(taken, part) for part in (0.5, 0.95))
+                    say(f"key to paint     p50 {p50:.0f} ms, p95 {p95:.0f} ms (p95 under 50 ms)")
+                    say(f"while streaming  {100 * share:.0f} % of a core (3 x {TOKENS_PER_SECOND} tokens/s)")
+        if "memory" in wanted:
+            with playing(folder / "long", 3) as engine:
+                before, after, peak = memory_after(engine, environment, options.hours)
+            worth = f"{options.hours:g} hours ({int(options.hours * ROUNDS_PER_HOUR):,} rounds)"
+            say(f"memory           {before:.0f} MB, after {worth} {after:.0f} MB, peak {peak:.0f} MB (150 MB)")
+        if "lag" in wanted:
+            alone, watched = lag(folder, environment)
+            say(f"three rounds     alone {alone:.1f} s, watched {watched:.1f} s: {watched / alone:.2f} x")
 
 
 if __name__ == "__main__":

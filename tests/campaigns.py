@@ -36,10 +36,7 @@ def make_campaign(
         engine_events: False leaves the event log empty, as if it had been cut.
         playing: Another round is open, three of its five folds are done, and the run goes on; else the run has ended.
     """
-    workspace = Workspace(folder)
-    workspace.rounds.mkdir(parents=True)
-    workspace.config.write_text(json.dumps(CONFIG, indent=2) + "\n")
-    workspace.learnings.write_text(master_copy(), encoding="utf-8")
+    workspace = empty_workspace(folder)
     player = Player(seed)
     player.begin(rounds + playing)
     for number in range(1, rounds + 1):
@@ -59,6 +56,15 @@ def make_campaign(
         write_round(workspace, connection, number)
     connection.close()
     write_live(workspace, range(max(rounds - 2, 1), rounds + playing + 1), player.book.now)
+    return workspace
+
+
+def empty_workspace(folder: Path) -> Workspace:
+    """A workspace with its settings and rules, in which nothing has run."""
+    workspace = Workspace(folder)
+    workspace.rounds.mkdir(parents=True)
+    workspace.config.write_text(json.dumps(CONFIG, indent=2) + "\n")
+    workspace.learnings.write_text(master_copy(), encoding="utf-8")
     return workspace
 
 

@@ -15,7 +15,7 @@ from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.keymap import bindings
-from autokaggle_tui.ui.palette import PROVIDERS
+from autokaggle_tui.ui.palette import Commands, Models, Rounds, Themes
 from autokaggle_tui.ui.themes import DEFAULT, register
 from autokaggle_tui.ui.widgets.sheet import Sheet
 from autokaggle_tui.workspace import Workspace
@@ -32,7 +32,7 @@ SHOWN = "[/red]red[@click=app.quit]"
 class Host(App[None]):
     """An app that writes down what screens ask of it, and answers as it is told."""
 
-    COMMANDS = PROVIDERS
+    COMMANDS = {Commands, Rounds, Models, Themes}  # noqa: RUF012 - as App has it
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012
     CSS_PATH = "../autokaggle_tui/ui/app.tcss"

@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from autokaggle_tui.poolmap import Member, PoolMap, likeness, load_pool
 from autokaggle_tui.ui.screens.correlation import CorrelationScreen
+from autokaggle_tui.ui.screens.help import living
 from autokaggle_tui.ui.widgets.heat_map import HeatMap, Scale
 from autokaggle_tui.workspace import Workspace
 
@@ -86,6 +87,8 @@ class TestLikeness:
         assert Scale.over([0.97, 0.98, 0.99, 0.2] * 9).nines == 0
         assert Scale.over([0.97, 0.98, 0.99] * 9).nines == 1
         assert Scale.over([]).figures(0.5) == "50"
+        assert Scale.over([0.9712, 0.9736, 0.9888]).example == "73 is 0.973"
+        assert Scale.over([0.2, 0.5321, 0.9]).example == "53 is 0.53"
 
 
 class TestCorrelations:
@@ -105,7 +108,18 @@ class TestCorrelations:
             row, column = heat.pair
             assert row.name in said(app, "#pair")
             assert f"× {column.name}" in " ".join(said(app, "#pair").split())
-            await press(pilot, "down", "right", "l", "j", "k", "h", "left")
+            value = next(
+                text for text in str(app.screen.query_one("#map").border_subtitle).split(" · ") if " is " in text
+            )
+            assert f" {value.split()[0]}" in shown
+            await press(pilot, "down", "right", "j")
+            assert heat.pair != (row, column)
+            await press(pilot, "k", "up", "left")
+            assert heat.pair == (row, column)
+            told = {entry.said: entry.keys for entries in living(app.screen).values() for entry in entries}
+            assert told["A column to the right"] == ["→"]
+            assert told["Down by a line or row"] == ["j", "↓"]
+            assert next(entry for said_, entry in told.items() if said_.startswith("LEARNINGS.md")) == ["l"]
             await press(pilot, "enter")
             assert heat.pair is not None
             assert app.opened == [heat.pair[0].name]
@@ -183,6 +197,12 @@ class TestCorrelations:
             assert "280" in head
             assert [row.split()[0] for row in rows if row.startswith("R")][-1] == "R250"
             assert all("70" in row for row in rows if row.startswith("R"))
+            heat.scroll_to(x=42, animate=False, force=True)
+            await pilot.pause()
+            head, *rows = seen(heat).splitlines()
+            assert len(head.split()) == len(rows[0].split()) - 1
+            assert all(number == "70" for number in rows[1].split()[1:])
+            assert all(len(name) == 3 for name in head.split())
             await pilot.press("end", "G")
             await pilot.pause()
             assert heat.pair == (pool.members[-1], pool.members[-1])

@@ -16,6 +16,7 @@ from autokaggle_tui.ui.screens.help import HelpScreen, living
 from autokaggle_tui.ui.screens.learnings import LearningsScreen
 from autokaggle_tui.ui.screens.models import ModelsScreen
 from autokaggle_tui.ui.screens.submissions import SubmissionsScreen
+from autokaggle_tui.ui.themes import THEMES
 from autokaggle_tui.workspace import Workspace
 
 from .campaigns import make_campaign
@@ -156,6 +157,18 @@ class TestPalette:
             (await self.found(pilot, Rounds, "R12 "))[0].command()
             assert pilot.app.opened == ["R12"]
 
+    async def test_an_exact_name_comes_before_all_that_begin_like_it(self, made: Workspace):
+        async with showing(made, SubmissionsScreen()) as pilot:
+            results = pilot.app.state.results
+            more = {name: replace(results["R12"], name=name) for name in ("R121", "R129")}
+            pilot.app.state = replace(pilot.app.state, results={**results, **more})
+            assert (await self.found(pilot, Rounds, "r12"))[0].text.startswith("R12 ")
+
+    async def test_commands_are_found_by_what_they_are_about(self, made: Workspace):
+        async with showing(made, LearningsScreen()) as pilot:
+            hits = await self.found(pilot, Commands, "submit")
+            assert [str(hit.match_display) for hit in hits] == ["Blends  b"]
+
     async def test_ideas_are_text(self, made: Workspace):
         async with showing(made, SubmissionsScreen()) as pilot:
             results = {**pilot.app.state.results, "R12": replace(pilot.app.state.results["R12"], idea=HOSTILE)}
@@ -174,6 +187,9 @@ class TestPalette:
 
     async def test_themes_change_at_once(self, made: Workspace):
         async with showing(made, LearningsScreen()) as pilot:
+            own = {theme.name for theme in THEMES} - {pilot.app.theme}
+            listed = [hit.text.removeprefix("Theme: ") for hit in await self.found(pilot, Themes, "theme")]
+            assert set(listed[: len(own)]) == own and len(listed) > len(own)
             (await self.found(pilot, Themes, "autokaggle-light"))[0].command()
             assert pilot.app.theme == "autokaggle-light"
 

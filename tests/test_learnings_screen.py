@@ -112,6 +112,8 @@ async def test_a_pane_without_room_fills_the_screen(made: Workspace):
         assert not screen.query_one("#verdicts").region
         await pilot.press("2")
         assert screen.query_one("#verdicts").region.height > 20
+        assert screen.query_one("#parts").region.y == 0
+        assert said(pilot, "#parts") == "1 Rules ▸ 2 Verdicts 3 LEARNINGS.md"
         await pilot.press("escape")
         assert screen.query_one("#rules").region.height > 10
         await pilot.press("3", "z")

@@ -20,11 +20,12 @@ from autokaggle_tui.ui.screens.round import RoundScreen
 from autokaggle_tui.ui.widgets.card import Card
 from autokaggle_tui.ui.widgets.document import DocumentPage, Paper, Prose, split_matter
 from autokaggle_tui.ui.widgets.overview import Overview
+from autokaggle_tui.wording import clock_text
 from autokaggle_tui.workspace import Workspace
 
 from .campaigns import make_campaign
 from .hosting import SMALL, change, opened, press, read, said, seen
-from .screen_host import HOSTILE, SHOWN, settled, toasts
+from .screen_host import HOSTILE, SHOWN, Host, settled, toasts
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,8 @@ class TestOverview:
             assert "‹ R29" in title
             assert "R31 ›" in title
             assert dossier.rival.name in said(app, "#folds")
-            assert len(said(app, "#folds").splitlines()) == 7
+            assert len(said(app, "#folds").splitlines()) == 8
+            assert "the cv pools all rows" in said(app, "#folds")
             assert "is asked" in said(app, "#gain")
             assert dossier.neighbours[0].name in said(app, "#closeness")
             assert "gpt-5-codex" in said(app, "#phases")
@@ -59,6 +61,35 @@ class TestOverview:
             assert "Not submitted: no gain (discard)." in said(app, "#submission")
             assert "experiment.py" in said(app, "#files")
             assert not app.screen.query_one(Overview).has_class("-single")
+
+    async def test_nothing_is_claimed_before_it_was_read(self, made: Workspace) -> None:
+        app = Host(made)
+        async with app.run_test(size=(120, 40)):
+            screen = RoundScreen("R30")
+            screen.follow = lambda state, engine: None  # type: ignore[method-assign]
+            await app.push_screen(screen)
+            assert said(app, ".overview--waiting") == "Reading…"
+            assert not any(card.region for card in screen.query(Card))
+            assert "Reading…" in said(app, ".code--head") and "Reading…" in said(app, ".log--head")
+
+    async def test_a_finished_round_tells_how_long_its_experiment_took(self, made: Workspace) -> None:
+        async with opened(made, RoundScreen("R30")) as (app, _pilot):
+            names = [line.split()[0] for line in said(app, "#phases").splitlines() if line[:1].strip()]
+            assert names.index("code") < names.index("run") < names.index("findings")
+            assert clock_text(load_dossier(made, "R30").seconds) in said(app, "#phases")
+
+    async def test_what_was_sent_although_its_round_did_not_says_so(self, fresh: Workspace) -> None:
+        change(
+            fresh,
+            "INSERT INTO submissions (competition, experiment, file, sha256, token, state, public_score, at) "
+            "VALUES ('c', 'R07', 'f.csv', 'x', 'y', 'accepted', 0.9, 3e9)",
+        )
+        change(fresh, """UPDATE phases SET outcome = 'skipped', detail = '{"line": "no gain (discard)"}' """
+               "WHERE round = 7 AND phase = 'submit'")  # fmt: skip
+        async with opened(fresh, RoundScreen("R07")) as (app, _pilot):
+            told = " ".join(said(app, "#submission").split())
+            assert "✓ accepted" in told
+            assert "Its round did not send it (no gain (discard)): it was sent by hand or when the run ended." in told
 
     async def test_on_a_small_screen_the_cards_stand_in_one_column(self, made: Workspace) -> None:
         async with opened(made, RoundScreen("R30"), SMALL) as (app, pilot):

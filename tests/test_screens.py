@@ -20,7 +20,7 @@ from autokaggle_tui.ui.widgets.sheet import Sheet
 from autokaggle_tui.workspace import Workspace
 
 from .campaigns import make_campaign
-from .screen_host import HOSTILE, SHOWN, rows, said, settled, showing, toasts
+from .screen_host import HOSTILE, SHOWN, Host, rows, said, settled, showing, toasts
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,11 @@ class TestModels:
             pilot.app.answer("refused", f"401: {HOSTILE}")
             assert [verb for verb, _args in pilot.app.asked] == ["probe-model"]
             assert f"✗ gpt-x: 401: {SHOWN}" in said(pilot, "#said")
-            assert "researcher stays with anthropic/claude-opus-4-5" in said(pilot, "#said")
+            told = said(pilot, "#said")
+            assert told.index("✗ gpt-x") < told.index("researcher stays with anthropic/claude-opus-4-5")
+            assert pilot.app.screen.query_one(Input).value == "gpt-x"
+            tests = [item.binding for item in pilot.app.screen.active_bindings.values() if item.binding.key == "enter"]
+            assert [(binding.description, binding.show) for binding in tests] == [("Test it", True)]
 
     async def test_an_engine_that_is_late_changes_nothing_either(self, made: Workspace):
         async with showing(made, ModelsScreen("builder", "playbook")) as pilot:
@@ -110,6 +114,7 @@ class TestModels:
         workspace.config.write_text("{")
         async with showing(workspace, ModelsScreen()) as pilot:
             assert "line 1, column 2: Expecting property name" in said(pilot, "#said")
+            assert "double quotes; " in said(pilot, "#said")
 
 
 class TestSubmissions:
@@ -129,7 +134,7 @@ class TestSubmissions:
             shown = rows(pilot, "#pool")
             assert "◆ best single" in shown[0]
             assert any("✓ may join" in row for row in shown) and any("✗ too weak" in row for row in shown)
-            assert any("≈ R" in row for row in shown)
+            assert any("✓ instead of R" in row and "(0.99" in row for row in shown)
             assert "within 0.003" in str(pilot.app.screen.query_one("#pool", Pane).border_subtitle)
 
     async def test_an_edit_of_the_rules_shows_at_once(self, tmp_path: Path):
@@ -154,6 +159,34 @@ class TestSubmissions:
             assert pilot.app.asked == []
             await pilot.press("4", "down", "enter", "y")
             assert pilot.app.asked == [("submit", {"experiment": "R30"})]
+
+    async def test_what_is_selected_in_the_focused_pane_is_submitted(self, made: Workspace):
+        async with showing(made, SubmissionsScreen()) as pilot:
+            screen = pilot.app.screen
+            screen.query_one("#blends Sheet", Sheet).go_to("R18")
+            screen.query_one("#pool Sheet", Sheet).go_to("R30")
+            await pilot.press("2", "S", "y")
+            assert pilot.app.asked == [("submit", {"experiment": "R30"})]
+            sent = next(item for item in pilot.app.state.submissions.values() if item.state == "accepted")
+            name = sent.experiment
+            screen.query_one("#sent Sheet", Sheet).go_to(str(sent.id))
+            await pilot.press("3", "S")
+            assert pilot.app.screen is screen and f"{name} was sent already" in toasts(pilot)
+
+    async def test_nothing_is_asked_when_nobody_would_submit(self, made: Workspace):
+        async with showing(made, SubmissionsScreen(), pid=None) as pilot:
+            await pilot.press("S")
+            assert isinstance(pilot.app.screen, SubmissionsScreen)
+            assert "A submission is made by the engine" in toasts(pilot)
+
+    async def test_nothing_is_called_empty_before_it_was_read(self, made: Workspace):
+        app = Host(made)
+        async with app.run_test(size=(120, 40)) as pilot:
+            screen = SubmissionsScreen()
+            screen._read = lambda: None  # type: ignore[method-assign,assignment,return-value]
+            await app.push_screen(screen)
+            await pilot.pause()
+            assert said(pilot, "#blends .sheet--missing") == said(pilot, "#pool .sheet--missing") == "Reading…"
 
     async def test_nothing_is_asked_when_the_days_quota_is_used_up(self, made: Workspace):
         async with showing(made, SubmissionsScreen()) as pilot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import signal
 import sqlite3
@@ -12,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
+from textual import work
 from textual.app import App
 from textual.screen import Screen
 
 from autokaggle_tui.commands import Answer, ask
-from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.launching import Launch, Start, ensure_engine, last_options, last_words
 from autokaggle_tui.notifying import notice
@@ -28,22 +29,29 @@ from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.feed import Batch, Feed
 from autokaggle_tui.ui.following import FollowingScreen
 from autokaggle_tui.ui.keymap import bindings, keymap, problems
-from autokaggle_tui.ui.palette import PROVIDERS
 from autokaggle_tui.ui.screens.cockpit import CockpitScreen
-from autokaggle_tui.ui.screens.correlation import CorrelationScreen
-from autokaggle_tui.ui.screens.dialogs import ConfirmDialog, HintDialog, QuitDialog
-from autokaggle_tui.ui.screens.help import HelpScreen
-from autokaggle_tui.ui.screens.learnings import LearningsScreen
-from autokaggle_tui.ui.screens.models import ModelsScreen
-from autokaggle_tui.ui.screens.round import RoundScreen
-from autokaggle_tui.ui.screens.submissions import SubmissionsScreen
 from autokaggle_tui.ui.themes import THEMES, register
 from autokaggle_tui.ui.uistate import UiState
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError
 
+if TYPE_CHECKING:
+    from autokaggle_tui.config import Config
+
 TICKS_PER_SECOND = 12
 RUNNING: frozenset[EngineState] = frozenset({"reading", "starting", "running", "pausing", "paused", "stopping"})
+
+
+# The cockpit is painted before anything else is imported: other screens, the palette and the settings come when needed.
+
+
+def _provider(name: str) -> Callable[[], Any]:
+    """A provider of the palette, imported when the palette is first opened."""
+
+    def load() -> Any:
+        return getattr(importlib.import_module("autokaggle_tui.ui.palette"), name)
+
+    return load
 
 
 class AutokaggleApp(App[None]):
@@ -64,10 +72,10 @@ class AutokaggleApp(App[None]):
 
     TITLE = "autokaggle"
     CSS_PATH = "app.tcss"
-    COMMANDS = PROVIDERS
+    COMMANDS: ClassVar[set[Any]] = {_provider(name) for name in ("Commands", "Rounds", "Models", "Themes")}
     ENABLE_COMMAND_PALETTE = True
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012 - App declares it without ClassVar
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-short"), (32, "-tall")]  # noqa: RUF012 - see above
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012 - as App has it
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
     BINDINGS: ClassVar[list[Any]] = bindings(
         "pause", "retro", "hint", "models", "help", "quit", "kill", "stop", "restart",
         "submissions", "correlations", "learnings", "theme", "palette",
@@ -116,16 +124,25 @@ class AutokaggleApp(App[None]):
     def _begin(self) -> None:
         self._feed.start()
         self.set_interval(1 / TICKS_PER_SECOND, self._tick)
-        try:
-            self.config = load_config(self.workspace.root)
-        except AutokaggleError as error:
-            self.notify(str(error), title=error.title, severity="error", markup=False)
-        if self.config is not None:
-            self.set_keymap(keymap(self.config.keys))
-            for sentence in problems(self.config.keys):
-                self.notify(sentence, title="config.json", severity="warning", markup=False)
+        self._read_config()
         if self.start is not None:
             self._launch(self.start)
+
+    @work(thread=True, exit_on_error=False, group="config")
+    def _read_config(self) -> None:
+        from autokaggle_tui.config import load_config
+
+        try:
+            self.call_from_thread(self._configure, load_config(self.workspace.root))
+        except AutokaggleError as error:
+            said = partial(self.notify, title=error.title, severity="error", markup=False)
+            self.call_from_thread(said, str(error))
+
+    def _configure(self, config: Config) -> None:
+        self.config = config
+        self.set_keymap(keymap(config.keys))
+        for sentence in problems(config.keys):
+            self.notify(sentence, title="config.json", severity="warning", markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
         """A bug of ours ends the screen with one line; the loop goes on."""
@@ -145,7 +162,9 @@ class AutokaggleApp(App[None]):
     def open_round(self, name: str) -> None:
         """Look at a round or experiment."""
         if name in self.state.results:
-            self._show(RoundScreen(name))
+            from autokaggle_tui.ui.screens.round import RoundScreen
+
+            self._show(RoundScreen(name), toggle=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Which of the loop's keys are alive now."""
@@ -206,26 +225,38 @@ class AutokaggleApp(App[None]):
 
     def action_hint(self) -> None:
         """Tell the agents something."""
+        from autokaggle_tui.ui.screens.dialogs import HintDialog
+
         self.push_screen(HintDialog(), lambda text: self.command("hint", text=text) if text else None)
 
     def action_models(self) -> None:
         """Open the models."""
+        from autokaggle_tui.ui.screens.models import ModelsScreen
+
         self._show(ModelsScreen())
 
     def action_submissions(self) -> None:
         """Open blends and submissions."""
+        from autokaggle_tui.ui.screens.submissions import SubmissionsScreen
+
         self._show(SubmissionsScreen())
 
     def action_correlations(self) -> None:
         """Open the heat map of the pool."""
+        from autokaggle_tui.ui.screens.correlation import CorrelationScreen
+
         self._show(CorrelationScreen())
 
     def action_learnings(self) -> None:
         """Open LEARNINGS.md."""
+        from autokaggle_tui.ui.screens.learnings import LearningsScreen
+
         self._show(LearningsScreen())
 
     def action_help(self) -> None:
         """Show the keys that are alive."""
+        from autokaggle_tui.ui.screens.help import HelpScreen
+
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
@@ -238,7 +269,10 @@ class AutokaggleApp(App[None]):
         """Leave; with a running engine ask first what becomes of it."""
         if self.engine not in RUNNING:
             self.exit()
-        elif not isinstance(self.screen, QuitDialog):
+            return
+        from autokaggle_tui.ui.screens.dialogs import QuitDialog
+
+        if not isinstance(self.screen, QuitDialog):
             self.push_screen(QuitDialog(), self._leave)
 
     # Following.
@@ -263,7 +297,6 @@ class AutokaggleApp(App[None]):
             self._died()
 
     def _take(self, batch: Batch) -> None:
-        self.known = True
         if batch.state is not None:
             self.state = batch.state
         for event in batch.events:
@@ -271,8 +304,9 @@ class AutokaggleApp(App[None]):
             found = notice(event)
             if found is not None:
                 self.notify(found.text, title=found.title, severity=found.severity, markup=False)
-        if self.pid is not None and batch.pid is None:
+        if batch.pid is None and (self.pid is not None or not self.known):
             self.words = last_words(self.workspace)
+        self.known = True
         if batch.pid is not None:
             self.launch, self.words, self.unstarted = None, "", False
         self.pid = batch.pid
@@ -309,14 +343,14 @@ class AutokaggleApp(App[None]):
 
     # Helpers.
 
-    def _show(self, screen: Screen[Any]) -> None:
+    def _show(self, screen: Screen[Any], *, toggle: bool = True) -> None:
         """Open a screen beside the cockpit; the key that opened it closes it, another replaces it."""
         top = self.screen
         if top.is_modal:
             return
         if isinstance(top, CockpitScreen):
             self.push_screen(screen)
-        elif type(top) is type(screen) and not isinstance(screen, RoundScreen):
+        elif toggle and type(top) is type(screen):
             self.pop_screen()
         else:
             self.switch_screen(screen)
@@ -338,6 +372,8 @@ class AutokaggleApp(App[None]):
         return True
 
     def _confirm(self, question: str, detail: str, act: Callable[[], None]) -> None:
+        from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
+
         self.push_screen(ConfirmDialog(question, detail), lambda yes: act() if yes else None)
 
     def _leave(self, choice: str | None) -> None:

@@ -87,6 +87,7 @@ class Feed:
         self._wrong = ""
         self._wrong_since = 0.0
         self._looked = float("-inf")
+        self._silent = True
 
     def start(self) -> None:
         """Begin to follow."""
@@ -151,7 +152,9 @@ class Feed:
             wrong = self._explained(error)
         problem = self._told(wrong, now)
         changed = state is not None or events or streamed or logged
-        if changed or (pid, problem) != (self._pid, self._problem):
+        # The first look is told also when there is nothing to see.
+        first, self._silent = self._silent and not wrong, self._silent and bool(wrong)
+        if changed or first or (pid, problem) != (self._pid, self._problem):
             with self._lock:
                 self._batches.append(Batch(state, events, streamed, logged, pid, problem))
         self._pid, self._problem = pid, problem

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
@@ -17,6 +18,7 @@ from autokaggle_tui.ledger import models_used
 from autokaggle_tui.state import Result
 from autokaggle_tui.ui.keymap import BY_ID, MOVE, Key
 from autokaggle_tui.ui.screens.models import OFFLINE, ROLES, ModelsScreen
+from autokaggle_tui.ui.themes import THEMES
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES
 from autokaggle_tui.wording import MARKS, score_text
@@ -28,22 +30,37 @@ if TYPE_CHECKING:
     from autokaggle_tui.ui.app import AutokaggleApp
 
 NOTHING = Content("")
+_WORD = re.compile(r"\w+")
 BREATH_EVERY = 40
 """Rows that are compared before the screen gets a turn."""
+EXACT, AKIN, OWN_THEME = 1000.0, 0.5, 1.25
+"""What an exact name adds to a score, the score of what only its help finds, the lift of the program's own themes."""
+SHARED = 4
+"""Letters with which two words begin alike that mean about the same: submit, submissions."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Something to choose: what is searched and shown, what is shown behind it, what it does."""
+    """Something to choose: what is searched and shown, what is shown behind it, what it does.
+
+    Attributes:
+        name: A query of just this finds it before all others.
+        lift: Its score is multiplied by it.
+    """
 
     text: str
     act: Callable[[], Any]
     behind: Content = NOTHING
     help: str = ""
+    name: str = ""
+    lift: float = 1.0
 
 
 class Finder(Provider):
     """Finds offers; subclasses say which there are."""
+
+    reads_help: ClassVar[bool] = False
+    """Whether an offer is found by the words of its help as well."""
 
     @property
     def cockpit(self) -> AutokaggleApp:
@@ -61,13 +78,19 @@ class Finder(Provider):
             if number % BREATH_EVERY == BREATH_EVERY - 1:
                 await asyncio.sleep(0)
             score, places = matcher.fuzzy_search.match(query, offer.text)
+            if score <= 0 and self.reads_help and _akin(query, offer.help):
+                score, places = AKIN, ()
+            if offer.name and query.strip().casefold() == offer.name.casefold():
+                score += EXACT
             if score > 0:
                 shown = _marked(offer.text, places, matcher)
-                yield Hit(score, Content.assemble(shown, offer.behind), offer.act, offer.text, offer.help)
+                yield Hit(score * offer.lift, Content.assemble(shown, offer.behind), offer.act, offer.text, offer.help)
 
 
 class Commands(Finder):
     """What the keys of this screen and of the program do."""
+
+    reads_help = True
 
     def offers(self) -> Iterator[Offer]:
         """One for each binding that is alive here."""
@@ -99,7 +122,7 @@ class Rounds(Finder):
         """One for each row of the rounds table."""
         for row in reversed(list(self.cockpit.state.results.values())):
             text = " ".join(part for part in (row.name, one_line(row.family), one_line(row.idea, 80)) if part)
-            yield Offer(text, partial(self.cockpit.open_round, row.name), _standing(row))
+            yield Offer(text, partial(self.cockpit.open_round, row.name), _standing(row), name=row.name)
 
 
 class Models(Finder):
@@ -143,13 +166,19 @@ class Themes(Finder):
     """Other colours."""
 
     def offers(self) -> Iterator[Offer]:
-        """Every theme but the one that is on."""
-        for name in self.app.available_themes:
+        """Every theme but the one that is on, those of the program first."""
+        own = [theme.name for theme in THEMES]
+        for name in dict.fromkeys([*own, *self.app.available_themes]):
             if name != self.app.theme:
-                yield Offer(f"Theme: {name}", partial(setattr, self.app, "theme", name))
+                lift = OWN_THEME if name in own else 1.0
+                yield Offer(f"Theme: {name}", partial(setattr, self.app, "theme", name), lift=lift)
 
 
-PROVIDERS: set[type[Provider] | Callable[[], type[Provider]]] = {Commands, Rounds, Models, Themes}
+def _akin(query: str, help: str) -> bool:
+    """Whether every word of a query begins like one of the help."""
+    begins = {word[:SHARED] for word in _WORD.findall(help.casefold())}
+    words = _WORD.findall(query.casefold())
+    return bool(words) and all(len(word) >= SHARED and word[:SHARED] in begins for word in words)
 
 
 def _marked(text: str, places: Any, matcher: Matcher) -> Content:

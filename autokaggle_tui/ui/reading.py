@@ -12,6 +12,9 @@ from autokaggle_tui.workspace import Workspace
 from experiments.errors import RuleError
 from experiments.learnings import Rules
 
+READING = "Reading…"
+"""What is said until the first reading arrived: before it nobody knows that something is missing."""
+
 
 @dataclass(frozen=True)
 class Reading:

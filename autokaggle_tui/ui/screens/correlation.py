@@ -17,7 +17,7 @@ from autokaggle_tui.poolmap import Likeness, Member, PoolMap, likeness, load_poo
 from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.panescreen import PaneScreen
-from autokaggle_tui.ui.reading import read_rules
+from autokaggle_tui.ui.reading import READING, read_rules
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.closeness_card import TWIN
 from autokaggle_tui.ui.widgets.heat_map import HeatMap, Scale
@@ -58,7 +58,7 @@ class CorrelationScreen(PaneScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A summary, map and groups, the pair under the cursor, and the keys."""
-        yield Static(id="summary", markup=False)
+        yield Static(Content.styled(READING, MUTED), id="summary", markup=False)
         with Container(id="halves"):
             with Pane("Pool, blends left out", number=1, id="map"):
                 yield HeatMap(id="heat")
@@ -124,7 +124,7 @@ class CorrelationScreen(PaneScreen[None]):
         groups = self.query_one("#group-lines", TableCard)
         groups.show(_groups(loaded, self.cockpit.state.now.better), _no_groups(loaded.rule))
         number = len(loaded.likeness.groups)
-        self.query_one("#groups", Pane).subtitle(f"{number} group{'s' if number != 1 else ''}" if number else "")
+        self.query_one("#groups", Pane).subtitle(f"{number:,} group{'s' if number != 1 else ''}" if number else "")
         self._show_map()
 
     def _show_map(self) -> None:
@@ -197,7 +197,7 @@ def _summary(loaded: Loaded) -> Content:
     pairs = count * (count - 1) // 2
     parts = [
         ("Correlations  ", "bold $text-accent"),
-        (f"{count} predictions", "bold"),
+        (f"{count:,} predictions", "bold"),
         (f" · {pairs:,} pair{'s' if pairs != 1 else ''}", MUTED),
     ]
     if limit is None:
@@ -230,10 +230,10 @@ def _groups(loaded: Loaded, better: int) -> list[Row]:
             (best.name, "bold"),
             (f" {best.family} {score_text(best.score)}", MUTED),
             f" {TWIN} {' '.join(rest)}",
-            (f" and {more} more" if more else "", MUTED),
+            (f" and {more:,} more" if more else "", MUTED),
             (f"  {span}", "$text-warning"),
         )
-        rows.append([Content.styled(str(len(group)), "bold $text-warning"), said])
+        rows.append([Content.styled(f"{len(group):,}", "bold $text-warning"), said])
     return rows
 
 

@@ -26,7 +26,11 @@ SIDEWAYS = frozenset({"scroll_left", "scroll_right", "page_left", "page_right"})
 PANES = "Go to the pane of this number"
 WORDS = (
     ("cv", "the score out of fold, as the engine computed it"),
-    ("Δ best", "gain over the best of its time; positive is better, whatever the metric"),
+    (
+        "Δ best",
+        "mean of the paired differences per fold against the champion of its time; positive is better; "
+        "not the difference of the cv column (cv pools all rows)",
+    ),
     ("t", "how sure that gain is: paired over the folds, corrected for their overlap"),
     ("ρ pool", "the highest correlation with an earlier prediction"),
     ("lb", "the public score of its submission"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
@@ -16,8 +16,9 @@ from textual.widgets import Footer, Markdown, Static
 from autokaggle_tui.roundfiles import Text
 from autokaggle_tui.state import EngineState, State, Verdict
 from autokaggle_tui.ui.editor import edit
-from autokaggle_tui.ui.keymap import bindings
+from autokaggle_tui.ui.keymap import bindings, key_of
 from autokaggle_tui.ui.panescreen import NO_ENGINE, PaneScreen
+from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.document import DocumentPage, Paper
 from autokaggle_tui.ui.widgets.pane import Pane
@@ -39,6 +40,7 @@ ENFORCED: Mapping[str, tuple[str, str]] = {
 
 LOOK_EVERY = 0.5
 LAST_VERDICTS = 40
+PARTS = ("Rules", "Verdicts", FILE_NAME)
 HEADINGS = ", ".join(f"MarkdownH{level}" for level in range(1, 7))
 _INLINE = re.compile(r"[`*_]|!?\[([^\]]*)\]\([^)]*\)")
 
@@ -62,12 +64,13 @@ class LearningsScreen(PaneScreen[None]):
     """The document, a table of its rules, and what the selected one did lately."""
 
     CSS_PATH = "learnings.tcss"
+    ALLOW_IN_MAXIMIZED_VIEW = "Footer, #parts"
     AUTO_FOCUS = "#rules Rows"
     BINDINGS: ClassVar[list[Any]] = bindings("editor", show=True)
 
     def __init__(self) -> None:
         super().__init__()
-        self._reading = Reading()
+        self._reading: Reading | None = None
         self._rules: Rules | None = None
         self._stamp = -1
         self._seen: tuple[object, ...] = ()
@@ -76,6 +79,7 @@ class LearningsScreen(PaneScreen[None]):
     def compose(self) -> ComposeResult:
         """What is broken, if something is; rules and verdicts beside the document."""
         yield Static(id="broken", markup=False)
+        yield Static(id="parts", markup=False)
         with Container(id="halves"):
             with Container(id="side"):
                 with Pane("Rules", number=1, id="rules"):
@@ -93,8 +97,9 @@ class LearningsScreen(PaneScreen[None]):
                 yield DocumentPage()
         yield Footer(compact=True, show_command_palette=False)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Keep an eye on the file."""
+        await self.query_one(DocumentPage).show([Paper(FILE_NAME, None, READING)])
         self.set_interval(LOOK_EVERY, self.look)
         self.look()
 
@@ -110,14 +115,26 @@ class LearningsScreen(PaneScreen[None]):
             self.notify(problem, severity="warning", markup=False)
         self.look()
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Say where one is, and which keys lead to the other parts: small screens show one or two of them."""
+        here = next((node for node in event.widget.ancestors_with_self if node in self.panes), None)
+        parts = []
+        for number, (pane, name) in enumerate(zip(self.panes, PARTS, strict=True), start=1):
+            key = key_of(self, f"pane-{number}")
+            style = "bold $text-accent" if pane is here else MUTED
+            parts.append(Content.styled(f"{'▸' if pane is here else ' '} {key} {name}", style))
+        self.query_one("#parts", Static).update(Content("  ").join(parts))
+
     # Showing.
 
     def _show(self) -> None:
+        if self._reading is None:
+            return
         state = self.cockpit.state
         lines = [_line(rule_id, self._rule(rule_id), state) for rule_id in self._ids()]
         self.query_one("#rules Sheet", Sheet).show(lines)
         bound = sum(sum(self._times(state, rule_id)) for rule_id in self._ids())
-        self.query_one("#rules", Pane).subtitle(f"bound {bound} time{'' if bound == 1 else 's'}")
+        self.query_one("#rules", Pane).subtitle(f"bound {bound:,} time{'' if bound == 1 else 's'}")
         self._show_rule()
 
     def _show_rule(self) -> None:
@@ -220,11 +237,13 @@ class LearningsScreen(PaneScreen[None]):
 
     def _show_broken(self) -> None:
         banner, reading = self.query_one("#broken", Static), self._reading
+        if reading is None:
+            return
         banner.display = bool(reading.problem)
         stays = ""
         if reading.problem and reading.rules is None:
             stays = f"\n{self._instead()}"
-        banner.update(Content(f"✗ {reading.problem} {reading.cure}{stays}"))
+        banner.update(Content(f"✗ {' · '.join(part for part in (reading.problem, reading.cure) if part)}{stays}"))
 
     def _instead(self) -> str:
         """What is in force while the file is broken."""
@@ -257,7 +276,7 @@ def _enforced(rule: Rule | None) -> str:
 
 
 def _count(number: int) -> Content:
-    return Content(str(number)) if number else Content.styled("–", MUTED)
+    return Content(f"{number:,}") if number else Content.styled("–", MUTED)
 
 
 def _when(verdict: Verdict) -> str:
@@ -300,7 +319,7 @@ def _verdict(verdict: Verdict) -> Row:
     return [
         Content.styled(_when(verdict), MUTED),
         Content.styled(f"{mark} {one_line(verdict.verdict, 20).lower()}", style),
-        Content(one_line(verdict.reason)),
+        Content(one_line(verdict.reason).removeprefix(f"{verdict.verdict}: ")),
     ]
 
 

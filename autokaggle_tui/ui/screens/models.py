@@ -5,26 +5,29 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Footer, Input, Static
 
-from autokaggle_tui.commands import Answer
+from autokaggle_tui.commands import Answer, in_one_line
 from autokaggle_tui.config import load_config
 from autokaggle_tui.ledger import Usage, models_used
 from autokaggle_tui.state import EngineState, Spent, State
+from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.panescreen import NO_ENGINE, PaneScreen
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.pane import Pane
-from autokaggle_tui.ui.widgets.sheet import Column, Line, Sheet
+from autokaggle_tui.ui.widgets.sheet import Column, Line, Rows, Sheet
 from autokaggle_tui.wording import cost_text, count_text
 from autokaggle_tui.workspace import round_name
 from experiments.errors import AutokaggleError, RegistryError
@@ -36,6 +39,7 @@ ROLES = ("researcher", "builder", "reviewer")
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SPINS_PER_SECOND = 8
 KEPT_LINES = 50
+TEST = "Test it"
 ABOUT = (
     "A model is asked for one line before it takes over a role. The engine makes the call; "
     "a model that does not answer changes nothing."
@@ -55,6 +59,21 @@ class Setting:
     by_role: Mapping[str, str]
     used: Mapping[str, Usage]
     problem: str = ""
+
+
+class Choices(Rows):
+    """Models to choose from; choosing one tests it."""
+
+    BINDINGS: ClassVar[list[Any]] = [
+        replace(binding, description=TEST, tooltip="Ask this model for one line; it takes over the role if it answers")
+        for binding in bindings("open", show=True)
+    ]
+
+
+class OtherModel(Input):
+    """A model that is in no list."""
+
+    BINDINGS: ClassVar[list[Any]] = [Binding("enter", "submit", TEST)]
 
 
 class ModelsScreen(PaneScreen[None]):
@@ -92,8 +111,8 @@ class ModelsScreen(PaneScreen[None]):
             )
         with Container(id="change"):
             with Pane(number=2, id="choices"):
-                yield Sheet(Column("model", flows=True), Column("known from"))
-                yield Input(placeholder="any other model, by its LiteLLM name", compact=True)
+                yield Sheet(Column("model", flows=True), Column("known from"), rows=Choices)
+                yield OtherModel(placeholder="any other model, by its LiteLLM name", compact=True)
             with Pane("Test call", number=3, id="test"), VerticalScroll():
                 yield Static(ABOUT, id="about", markup=False)
                 yield TableCard("", id="said")
@@ -144,8 +163,9 @@ class ModelsScreen(PaneScreen[None]):
             self._say("✓", "$text-success", f"{model}: {told}")
             self._change(role, model)
         elif answer.state == "refused":
-            self._say("✗", "$text-error", f"{model}: {told}")
+            # The newest line is on top: the reason stands above what follows from it.
             self._say("·", MUTED, f"{role} stays with {self._effective(role)}.")
+            self._say("✗", "$text-error", f"{model}: {told}")
         else:
             self._say(
                 "!", "$text-warning", f"{model}: the engine has not answered yet. Nothing was changed; try again."
@@ -285,7 +305,7 @@ class ModelsScreen(PaneScreen[None]):
         try:
             by_role = load_config(workspace.root).models.model_dump()
         except AutokaggleError as error:
-            problem = one_line(str(error))
+            problem = in_one_line(error)
         with contextlib.suppress(RegistryError, sqlite3.DatabaseError):
             connection = open_viewer(workspace.facts)
             try:

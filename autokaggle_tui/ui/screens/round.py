@@ -18,10 +18,10 @@ from autokaggle_tui.ui.editor import edit
 from autokaggle_tui.ui.following import FollowingScreen
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.papers import PAPERS, papers_of
-from autokaggle_tui.ui.reading import Reading, read_round
+from autokaggle_tui.ui.reading import READING, Reading, read_round
 from autokaggle_tui.ui.widgets.code_page import CodePage
 from autokaggle_tui.ui.widgets.code_view import CodeView
-from autokaggle_tui.ui.widgets.document import DocumentPage
+from autokaggle_tui.ui.widgets.document import DocumentPage, Paper
 from autokaggle_tui.ui.widgets.find_bar import FindBar
 from autokaggle_tui.ui.widgets.log_page import LogPage
 from autokaggle_tui.ui.widgets.marks import fold_text, stopwatch
@@ -159,6 +159,7 @@ class RoundScreen(FollowingScreen[None]):
 
     def _failed(self, error: AutokaggleError) -> None:
         self._loading = False
+        self.query_one(Overview).explain(f"✗ {error}")
         self.notify(str(error), title=error.title, severity="error", markup=False)
 
     async def _show(self, loaded: Reading) -> None:
@@ -205,6 +206,8 @@ class RoundScreen(FollowingScreen[None]):
         """Bring the active tab up to date; the others wait until they are looked at."""
         loaded = self._loaded
         if loaded is None:
+            if self.tab in PAPERS:
+                await self.query_one(f"#{self.tab}", DocumentPage).show([Paper("", None, READING)])
             return
         dossier = loaded.dossier
         if self.tab in PAPERS:

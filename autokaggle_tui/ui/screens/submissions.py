@@ -14,6 +14,7 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer, Static
 
+from autokaggle_tui.commands import in_one_line
 from autokaggle_tui.config import load_config
 from autokaggle_tui.failures import explain
 from autokaggle_tui.ledger import (
@@ -48,9 +49,10 @@ from autokaggle_tui.wording import clock_text
 from experiments.errors import AutokaggleError, RegistryError
 from experiments.learnings import Rules
 from experiments.schema import open_viewer
-from experiments.text import one_line
 
 LOOK_EVERY = 2.0
+OBEYING: frozenset[EngineState] = frozenset({"starting", "running", "pausing", "paused"})
+"""What the engine does while it still takes a submission."""
 SHOWN = 50
 NO_LEDGER = Ledger()
 BLENDING, SENDING = "blending", "sending"
@@ -111,8 +113,7 @@ class SubmissionsScreen(PaneScreen[None]):
                     Column("family"),
                     Column("cv", "right"),
                     Column("behind", "right"),
-                    Column("standing"),
-                    Column("too like", flows=True),
+                    Column("standing", flows=True),
                     missing="The pool is empty: a blend needs two complete predictions.",
                 )
         with Container(id="sending", classes="part"):
@@ -161,11 +162,15 @@ class SubmissionsScreen(PaneScreen[None]):
     # Submitting.
 
     def action_submit(self) -> None:
-        """Ask whether to submit what is selected under Next."""
-        name = self.query_one("#next Sheet", Sheet).key
+        """Ask whether to submit what is selected in the focused pane."""
+        if self.cockpit.engine not in OBEYING:
+            key = key_of(self, "restart")
+            self.notify(f"A submission is made by the engine: {key} starts it.", severity="warning")
+            return
+        name = self._selected()
         chosen = next((item for item in self._candidates if item.name == name), None)
         if chosen is None:
-            self.notify("Nothing waits to be sent.", severity="warning")
+            self.notify(self._why_not(name), severity="warning", markup=False)
             return
         now = self.cockpit.clock()
         today = self._quota(now)
@@ -176,6 +181,27 @@ class SubmissionsScreen(PaneScreen[None]):
             f"Submit {chosen.name}?", before_sending(chosen, today), yes=f"Submit {chosen.name}", no="Not now"
         )
         self.app.push_screen(question, lambda yes: self._submit(chosen.name) if yes else None)
+
+    def _selected(self) -> str | None:
+        """The experiment under the cursor of the focused pane; of Next when none has the focus."""
+        focused = self.focused
+        sheets = [node for node in focused.ancestors if isinstance(node, Sheet)] if focused is not None else []
+        sheet = sheets[0] if sheets else self.query_one("#next Sheet", Sheet)
+        if sheet is self.query_one("#sent Sheet") and sheet.key is not None:
+            sent = self.cockpit.state.submissions.get(int(sheet.key))
+            return sent.experiment if sent is not None else None
+        return sheet.key
+
+    def _why_not(self, name: str | None) -> str:
+        """Why this is nothing to submit."""
+        if not self._candidates:
+            return "Nothing waits to be sent."
+        if name is None:
+            return f"Nothing is selected here; {key_of(self, 'pane-4')} shows what waits to be sent."
+        row = self.cockpit.state.results.get(name)
+        if row is not None and row.in_pool and row.score is not None:
+            return f"{name} was sent already, or may have been."
+        return f"{name} has no complete prediction."
 
     def _submit(self, name: str) -> None:
         self.cockpit.command("submit", experiment=name)
@@ -243,7 +269,7 @@ class SubmissionsScreen(PaneScreen[None]):
         self.query_one("#blends Sheet", Sheet).show([blend_line(blend) for blend in blends])
         self._show_verdict()
         kept = sum(blend.status == "keep" for blend in blends)
-        self.query_one("#blends", Pane).subtitle(f"{len(blends)} tried", f"{kept} kept" if blends else "")
+        self.query_one("#blends", Pane).subtitle(f"{len(blends):,} tried", f"{kept:,} kept" if blends else "")
         pool = self.query_one("#pool", Pane)
         if self._reading.problem:
             self.query_one("#pool Sheet", Sheet).explain(f"✗ {self._reading.problem}")
@@ -252,7 +278,7 @@ class SubmissionsScreen(PaneScreen[None]):
             return
         self.query_one("#pool Sheet", Sheet).show([place_line(place, open_room) for place in open_room.places])
         within = f"within {open_room.margin:.3g} of {open_room.best}" if math.isfinite(open_room.margin) else ""
-        alike = f"{len(open_room.pairs)} pairs above {open_room.limit:g}" if open_room.limit < 1 else ""
+        alike = f"{len(open_room.pairs):,} pairs above {open_room.limit:g}" if open_room.limit < 1 else ""
         pool.subtitle(f"{open_room.few} to {open_room.many} members", within if open_room.best else "", alike)
 
     def _show_sent(self, state: State) -> None:
@@ -312,7 +338,7 @@ class SubmissionsScreen(PaneScreen[None]):
             limit, deadline = config.max_submissions_per_day, config.deadline
             rules = Rules.load(workspace.learnings)
         except AutokaggleError as error:
-            problem = one_line(str(error))
+            problem = in_one_line(error)
         try:
             connection = open_viewer(workspace.facts)
             try:
@@ -320,10 +346,10 @@ class SubmissionsScreen(PaneScreen[None]):
             finally:
                 connection.close()
         except RegistryError as error:
-            return Reading(limit=limit, deadline=deadline, problem=problem or one_line(error.message))
+            return Reading(limit=limit, deadline=deadline, problem=problem or in_one_line(error))
         except sqlite3.DatabaseError as error:
             said = explain(error, workspace.root) or error
-            return Reading(limit=limit, deadline=deadline, problem=problem or one_line(str(said)))
+            return Reading(limit=limit, deadline=deadline, problem=problem or in_one_line(said))
         bounded = is_bounded(state.now.metric or "", workspace)
         found = room(ledger.pool, ledger.pairs, rules, better=state.now.better, bounded=bounded)
         return Reading(ledger, found, limit, deadline, problem)

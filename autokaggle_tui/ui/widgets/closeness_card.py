@@ -36,7 +36,7 @@ class ClosenessCard(Card):
         # The rule is about the members of a blend; a blend is like its members by its making.
         self._limit = None if dossier.is_blend else limit
         count = dossier.compared
-        self.border_subtitle = Content(f"{len(dossier.neighbours)} of {count}" if count else "")
+        self.border_subtitle = Content(f"{len(dossier.neighbours)} of {count:,}" if count else "")
         self.changed()
 
     def lines(self, width: int) -> list[Content]:

@@ -16,6 +16,7 @@ from textual.worker import get_current_worker
 from autokaggle_tui.dossier import Dossier
 from autokaggle_tui.roundfiles import read_text
 from autokaggle_tui.state import Result
+from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.code_text import CodeLine, Difference, coloured_lines, difference, numbered, plain_lines
 from autokaggle_tui.ui.widgets.code_view import CodeView
@@ -54,10 +55,14 @@ class CodePage(Vertical):
 
     def compose(self) -> ComposeResult:
         """Heading and code."""
-        yield Static(classes="code--head", markup=False)
+        yield Static(Content.styled(READING, MUTED), classes="code--head", markup=False)
         yield CodeView(id="code-view")
         with VerticalScroll(can_focus=True):
             yield MembersCard()
+
+    def on_mount(self) -> None:
+        """Members are shown once it is known that there are some."""
+        self.query_one(VerticalScroll).display = False
 
     def show(self, dossier: Dossier, known: Mapping[str, Result]) -> None:
         """Show an experiment's code, or a blend's members; nothing happens when it is there already.

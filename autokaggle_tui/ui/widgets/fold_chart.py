@@ -15,6 +15,7 @@ from autokaggle_tui.wording import clock_text, gain_text, score_text
 MINE, THEIRS, BOTH = "●", "○", "◉"
 LEAST_TRACK, MOST_TRACK = 9, 72
 ROOM_FOR_THEIRS = 52
+POOLED = "      of the folds; the cv pools all rows"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class FoldChart(Card):
             ours = fmean(scored[fold] for fold in paired)
             theirs = fmean(rival.folds[fold] for fold in paired) if rival else None
             lines.append(layout.row("mean", axis, ours, theirs, shown.better, bold=True))
+            lines.append(Content.styled(fitted(POOLED, width), MUTED))
         return lines
 
     def _heading(self, layout: _Columns) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import quantiles
+from statistics import median_low, quantiles
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -40,24 +40,31 @@ class Scale:
     Attributes:
         nines: Nines after the point that most pairs share: with one, ``73`` is 0.973.
         low: Correlation from which on cells take colour.
+        typical: A correlation of a pair, to explain the figures with.
     """
 
     nines: int = 0
     low: float = 0.0
+    typical: float | None = None
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Scale:
         """A scale in which most of these values differ."""
         if len(values) < 2:
-            return cls(0, min(values, default=0.0))
+            return cls(0, min(values, default=0.0), min(values, default=None))
         low = quantiles(values, n=10, method="inclusive")[0]
         nines = 2 if low >= 0.99 else 1 if low >= 0.9 else 0
-        return cls(nines, max(low - 0.25 * (1 - low), -1.0))
+        return cls(nines, max(low - 0.25 * (1 - low), -1.0), median_low(values))
 
     @property
     def example(self) -> str:
-        """What two figures mean."""
-        return f"73 is 0.{'9' * self.nines}73"
+        """What the figures of one of the cells mean."""
+        if self.typical is None:
+            return ""
+        figures = self.figures(self.typical)
+        if figures.startswith("-"):
+            return f"{figures} is -0.{figures[1:]}"
+        return f"{figures} is 0{figures}" if figures.startswith(".") else f"{figures} is 0.{'9' * self.nines}{figures}"
 
     def figures(self, value: float) -> str:
         """Two characters, never rounded up; below the scale tenths: ``.5``."""
@@ -77,17 +84,17 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
     """The cells, and a cursor on one of them."""
 
     BINDINGS: ClassVar[list[Any]] = [
-        *bindings("open", "top", "bottom"),
-        Binding("up,k", "move(-1, 0)", show=False),
-        Binding("down,j", "move(1, 0)", show=False),
-        Binding("left,h", "move(0, -1)", show=False),
-        Binding("right,l", "move(0, 1)", show=False),
-        Binding("pageup", "page(-1, 0)", show=False),
-        Binding("pagedown", "page(1, 0)", show=False),
-        Binding("shift+left,ctrl+left", "page(0, -1)", show=False),
-        Binding("shift+right,ctrl+right", "page(0, 1)", show=False),
-        Binding("home", "edge(-1)", show=False),
-        Binding("end", "edge(1)", show=False),
+        *bindings("open", "down", "up", "top", "bottom"),
+        Binding("down", "down", "Down", show=False),
+        Binding("up", "up", "Up", show=False),
+        Binding("left", "move(0, -1)", "Left", show=False, tooltip="A column to the left"),
+        Binding("right", "move(0, 1)", "Right", show=False, tooltip="A column to the right"),
+        Binding("pageup", "page(-1, 0)", "Page up", show=False, tooltip="A page of rows up"),
+        Binding("pagedown", "page(1, 0)", "Page down", show=False, tooltip="A page of rows down"),
+        Binding("shift+left,ctrl+left", "page(0, -1)", "Page left", show=False, tooltip="A page of columns left"),
+        Binding("shift+right,ctrl+right", "page(0, 1)", "Page right", show=False, tooltip="A page of columns right"),
+        Binding("home", "edge(-1)", "First column", show=False, tooltip="To the first column"),
+        Binding("end", "edge(1)", "Last column", show=False, tooltip="To the last column"),
     ]
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -180,6 +187,14 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         if at != self._at:
             self._move_to(*at)
 
+    def action_down(self) -> None:
+        """Down a row."""
+        self.action_move(1, 0)
+
+    def action_up(self) -> None:
+        """Up a row."""
+        self.action_move(-1, 0)
+
     def action_page(self, down: int, right: int) -> None:
         """Move the cursor by what is seen."""
         rows, columns = self._seen
@@ -203,9 +218,9 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         if offset is None or not self._order:
             return
         row = offset.y - 1 + self.scroll_offset.y
-        column = (offset.x - self._label + self.scroll_offset.x) // CELL
+        column = self._first + (offset.x - self._label) // CELL
         if 0 <= row < len(self._order) and offset.y > 0:
-            in_cells = offset.x >= self._label and 0 <= column < len(self._order)
+            in_cells = offset.x >= self._label and column < min(self._first + self._seen[1], len(self._order))
             self._move_to(row, column if in_cells else self._at[1])
             if event.chain == 2:
                 self.action_open()
@@ -230,7 +245,7 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         """Bring the cursor into sight, paint what it left and what it came to, and tell where it is."""
         rows, columns = self._seen
         row, column = self._at
-        top, left = self.scroll_offset.y, self.scroll_offset.x // CELL
+        top, left = self.scroll_offset.y, self._first
         self.scroll_to(
             x=CELL * min(max(left, column - columns + 1), column),
             y=min(max(top, row - rows + 1), row),
@@ -250,6 +265,11 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         """Whole rows and columns that are seen."""
         region = self.scrollable_content_region
         return max(region.height - 1, 1), max((region.width - self._label) // CELL, 1)
+
+    @property
+    def _first(self) -> int:
+        """The first column that is seen: columns are drawn whole, wherever the map is scrolled to."""
+        return -(-self.scroll_offset.x // CELL)
 
     def _measure(self) -> None:
         members = self._pool.members
@@ -274,9 +294,8 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """A row of cells behind its label, or the line of names above them."""
         width = self.scrollable_content_region.width
-        left = self.scroll_offset.x
-        first = left // CELL
-        last = min((left + width) // CELL + 1, len(self._order))
+        first = self._first
+        last = min(first + self._seen[1], len(self._order))
         row = y - 1 + self.scroll_offset.y
         if y == 0:
             head = [Segment(" " * self._label, self._style(""))]
@@ -286,8 +305,7 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
             cells = [self._cell(row, column) for column in range(first, last)]
         else:
             return Strip.blank(width, self._style(""))
-        seen = Strip(cells).crop(left - first * CELL)
-        return Strip.join([Strip(head), seen]).adjust_cell_length(width, self._style(""))
+        return Strip([*head, *cells]).adjust_cell_length(width, self._style(""))
 
     def _heading(self, column: int) -> Segment:
         name = self._pool.members[self._order[column]].name

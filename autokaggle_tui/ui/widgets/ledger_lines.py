@@ -60,15 +60,15 @@ def blend_verdict(blend: Blend) -> Content:
 
 
 def place_line(place: Place, open_room: Room) -> Line:
-    """Model, family, cv, behind, standing, too like."""
+    """Model, family, cv, behind, standing."""
     item = place.prediction
     mark, style = SAID[place.standing]
     word = {"pass": "may join", "warn": "weak", "block": "too weak"}[place.standing]
+    if place.twin and place.standing != "block":
+        instead = f"instead of {one_line(place.twin)} ({place.pearson or 0:.4f})"
+        word = instead if place.standing == "pass" else f"{word}, {instead}"
     if item.name == open_room.best:
         mark, style, word = "◆", "$text-accent", "best single"
-    twin = Content("")
-    if place.twin:
-        twin = Content.assemble(("≈", "$text-warning"), f" {one_line(place.twin)} {place.pearson or 0:.4f}")
     behind = "" if place.behind is None else f"{place.behind:.5f}" if place.behind > 0 else "–"
     return Line(
         item.name,
@@ -78,7 +78,6 @@ def place_line(place: Place, open_room: Room) -> Line:
             Content(score_text(item.score)),
             Content(behind),
             Content.assemble((mark, style), f" {word}"),
-            twin,
         ),
     )
 

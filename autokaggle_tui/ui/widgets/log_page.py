@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from autokaggle_tui.dossier import Dossier
 from autokaggle_tui.roundfiles import LogLine, Text
+from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.code_text import CodeLine
 from autokaggle_tui.ui.widgets.code_view import CodeView
@@ -37,7 +38,7 @@ class LogPage(Vertical):
 
     def compose(self) -> ComposeResult:
         """Heading, file and stream; one of them is seen."""
-        yield Static(classes="log--head", markup=False)
+        yield Static(Content.styled(READING, MUTED), classes="log--head", markup=False)
         yield CodeView(id="log-file")
         yield StreamLog(id="log-stream")
 

@@ -9,9 +9,11 @@ from itertools import zip_longest
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.widgets import Static
 
 from autokaggle_tui.dossier import Dossier, PhaseRecord, Use, Word
 from autokaggle_tui.state import PhaseNow, Result
+from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.closeness_card import ClosenessCard
 from autokaggle_tui.ui.widgets.fold_chart import FoldChart, FoldScores
@@ -23,6 +25,7 @@ from autokaggle_tui.wording import MARKS, clock_text, count_text, gain_text, sco
 from experiments.text import one_line
 
 SHOWN_USES = 6
+AFTER_RUN = frozenset({"verify", "findings", "submit"})
 INSTANT = 0.05
 """Seconds below which a phase took no time worth telling."""
 
@@ -72,17 +75,21 @@ class Overview(VerticalScroll):
         & > Horizontal > Vertical { height: auto; width: 1fr; }
         &.-single > Horizontal { layout: vertical; }
         &.-single > Horizontal > Vertical { width: 100%; }
+        &.-waiting > Horizontal { display: none; }
+        & > .overview--waiting { display: none; padding: 1 2; color: $text-muted; }
+        &.-waiting > .overview--waiting { display: block; }
     }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, can_focus=True)
+        super().__init__(id=id, can_focus=True, classes="-waiting")
         self._dossier = Dossier("")
         self._around = Surroundings()
         self._now_champion = False
 
     def compose(self) -> ComposeResult:
         """Both columns; what matters most comes first in the left one."""
+        yield Static(READING, classes="overview--waiting", markup=False)
         with Horizontal():
             with Vertical():
                 yield FoldChart(id="folds")
@@ -99,6 +106,7 @@ class Overview(VerticalScroll):
     def show(self, dossier: Dossier, around: Surroundings) -> None:
         """Show a round."""
         self._dossier, self._around = dossier, around
+        self.remove_class("-waiting")
         self._show_folds()
         for card in ("#folds", "#gain", "#closeness", "#submission"):
             self.query_one(card).display = dossier.round != 0
@@ -114,8 +122,12 @@ class Overview(VerticalScroll):
         self.query_one("#verdicts", TableCard).show([_word(word) for word in dossier.words])
         phases = self.query_one("#phases", TableCard)
         phases.display = dossier.round is not None
-        phases.show(_phases(dossier.phases, around), "It has not begun.")
+        phases.show(_phases(dossier, around), "It has not begun.")
         self.query_one("#files", TableCard).show(_files(dossier))
+
+    def explain(self, problem: str) -> None:
+        """Say why nothing can be shown; what was shown before stays."""
+        self.query_one(".overview--waiting", Static).update(Content(problem))
 
     def tick(self, now: float) -> None:
         """Let the clocks of what runs go on."""
@@ -123,7 +135,7 @@ class Overview(VerticalScroll):
         if around.since:
             self._show_folds()
         if around.phase is not None:
-            self.query_one("#phases", TableCard).show(_phases(self._dossier.phases, around))
+            self.query_one("#phases", TableCard).show(_phases(self._dossier, around))
 
     def compare(self) -> str:
         """Compare the folds with the other champion: of its time, or of now. Says with which."""
@@ -193,14 +205,24 @@ def _sent(dossier: Dossier) -> list[Row]:
     for sent in dossier.sent:
         board = Content.styled(f"LB {score_text(sent.public_score)}", "bold") if sent.public_score is not None else None
         rows.append([status_content(sent.state), board or _muted("no score yet"), Content(sent.note or sent.file)])
+    if rows and (reason := _skipped(dossier)) is not None:
+        why = f" ({reason})" if reason else ""
+        said = f"Its round did not send it{why}: it was sent by hand or when the run ended."
+        rows.append([_muted(said)])
     return rows
 
 
 def _not_sent(dossier: Dossier) -> str:
     if dossier.status in ("running", "open"):
         return "Decided when the round is over."
+    reason = _skipped(dossier)
+    return f"Not submitted: {reason}." if reason else "It was not submitted."
+
+
+def _skipped(dossier: Dossier) -> str | None:
+    """Why its round did not submit it; None when that was not decided."""
     reasons = [phase.line for phase in dossier.phases if phase.phase == "submit" and phase.outcome == "skipped"]
-    return f"Not submitted: {reasons[-1]}." if reasons and reasons[-1] else "It was not submitted."
+    return reasons[-1] if reasons else None
 
 
 def _word(word: Word) -> Row:
@@ -212,9 +234,9 @@ def _word(word: Word) -> Row:
     return [status_content(word.verdict), _muted(f"{word.phase} · {word.author}"), said]
 
 
-def _phases(phases: Sequence[PhaseRecord], around: Surroundings) -> list[Row]:
+def _phases(dossier: Dossier, around: Surroundings) -> list[Row]:
     rows: list[Row] = []
-    for done in phases:
+    for done in _with_run(dossier):
         line = "" if done.line == done.outcome or done.phase == "run" else done.line.removeprefix(f"{done.outcome}: ")
         took = clock_text(done.seconds) if done.seconds >= INSTANT else ""
         by = Content.assemble((_by(done.role, done.model), MUTED), f"  {line}" if line else "")
@@ -225,6 +247,17 @@ def _phases(phases: Sequence[PhaseRecord], around: Surroundings) -> list[Row]:
         doing = status_content("running", "works")
         rows.append([_phase(now.name, now.attempt), doing, ran, _muted(_by(now.role, now.model))])
     return rows
+
+
+def _with_run(dossier: Dossier) -> Sequence[PhaseRecord]:
+    """The phases that agents played, and between them the experiment when it is over."""
+    phases = dossier.phases
+    over = dossier.seconds > 0 and dossier.status not in ("running", "open")
+    if not over or any(done.phase == "run" for done in phases):
+        return phases
+    before = [done for done in phases if done.phase not in AFTER_RUN]
+    after = [done for done in phases if done.phase in AFTER_RUN]
+    return [*before, PhaseRecord("run", 1, "engine", "", dossier.status, dossier.seconds, ""), *after]
 
 
 def _phase(name: str, attempt: int) -> Content:

@@ -18,6 +18,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from autokaggle_tui.ui.keymap import bindings
+from autokaggle_tui.ui.reading import READING
 
 GAP = 2
 MARGIN = 1
@@ -130,10 +131,12 @@ class Sheet(Vertical):
             """The sheet."""
             return self.sheet
 
-    def __init__(self, *columns: Column, missing: str = "", id: str | None = None) -> None:
+    def __init__(self, *columns: Column, missing: str = "", rows: type[Rows] = Rows, id: str | None = None) -> None:
         super().__init__(id=id)
         self._columns = columns
         self._missing = missing
+        self._rows_type = rows
+        self._told = False
         self._lines: tuple[Line, ...] = ()
         self._shown: tuple[int, tuple[Line, ...]] | None = None
         self._held: str | None = None
@@ -141,17 +144,19 @@ class Sheet(Vertical):
     def compose(self) -> ComposeResult:
         """Head, rows, and the sentence for when there are none."""
         yield Static(classes="sheet--head", markup=False)
-        yield Static(self._missing, classes="sheet--missing", markup=False)
-        yield Rows()
+        yield Static(READING, classes="sheet--missing", markup=False)
+        yield self._rows_type()
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show these rows; the cursor stays on the row it is on, if that is still there."""
         self._lines = tuple(lines)
+        if not self._told:
+            self.explain(self._missing)
         self._lay_out()
 
     def explain(self, missing: str) -> None:
         """What to say while there are no rows."""
-        self._missing = missing
+        self._missing, self._told = missing, True
         self.query_one(".sheet--missing", Static).update(Content(missing))
 
     @property
