@@ -42,6 +42,8 @@ class Engine:
         self._player.book.write(self._facts)
         write_live(self.workspace, range(rounds - 2, rounds + 1), self._player.book.now)
         self._live = open_live(self.workspace.live)
+        # The engine keeps rows that a reader is in the way of for the next time; here every row is to count.
+        self._live.execute("PRAGMA busy_timeout = 30000")
 
     def stream(self, tokens: int) -> None:
         """Say so many tokens a second and role, and take a step of a round now and then; for ever."""

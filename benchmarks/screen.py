@@ -113,7 +113,13 @@ class Engine:
         self.process.stdin.flush()
 
     def idle(self) -> bool:
-        """Whether it has done what it was asked."""
+        """Whether it has done what it was asked.
+
+        Raises:
+            RuntimeError: It ended.
+        """
+        if self.process.poll() is not None:
+            raise RuntimeError("the process that plays the engine ended")
         return bool(select.select([self._said], [], [], 0.0)[0]) and bool(self._said.readline())
 
     def close(self) -> None:
@@ -224,7 +230,9 @@ def lag(folder: Path, environment: Environment, pairs: int = 3) -> tuple[float, 
 
 
 def _watch(loop: subprocess.Popen[bytes], workspace: Workspace, environment: Environment) -> None:
-    """Look at a run until it ends."""
+    """Look at a run from when its engine is there until it ends."""
+    while workspace.engine_pid() is None and loop.poll() is None:
+        time.sleep(0.02)
     with viewing(workspace, environment) as terminal:
         while loop.poll() is None:
             terminal.drain(0.1)

@@ -100,6 +100,7 @@ class AutokaggleApp(App[None]):
         self._feed = Feed(workspace)
         self._opened_by = os.getppid()
         self._terminal = False
+        self._bound_for: EngineState = "reading"
 
     @property
     def engine(self) -> EngineState:
@@ -116,8 +117,9 @@ class AutokaggleApp(App[None]):
         self.theme = self.ui.theme if self.ui.theme in self.available_themes else THEMES[0].name
         self.theme_changed_signal.subscribe(self, lambda theme: self.ui.remember(theme=theme.name))
         self._terminal = not self.is_headless and sys.stdin.isatty()
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.push_screen(CockpitScreen())
         self.call_after_refresh(self._begin)
 
@@ -278,6 +280,9 @@ class AutokaggleApp(App[None]):
     # Following.
 
     def _tick(self) -> None:
+        if not self.is_running:
+            # Leaving takes the widgets away first.
+            return
         if (self.is_web and os.getppid() != self._opened_by) or (self._terminal and not sys.stdin.isatty()):
             # The server of this tab, or the terminal, is gone without a word.
             self.exit()
@@ -322,7 +327,10 @@ class AutokaggleApp(App[None]):
             # One that was just pushed has no widgets yet; it is told when it is seen.
             if isinstance(screen, FollowingScreen) and screen.is_mounted:
                 screen.follow(self.state, self.engine)
-        self.refresh_bindings()
+        if self._bound_for != self.engine:
+            # Laying the footer out anew costs more than all the rest.
+            self._bound_for = self.engine
+            self.refresh_bindings()
 
     def _died(self) -> None:
         """The engine this viewer started ended before it had the lock."""

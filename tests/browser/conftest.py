@@ -5,10 +5,6 @@ import os
 import pytest
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: needs Chromium; runs with AUTOKAGGLE_BROWSER=1")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get("AUTOKAGGLE_BROWSER") != "1":
         for item in items:

@@ -60,6 +60,7 @@ class CockpitScreen(PaneScreen[None]):
         self._sought: RoundsTable | StreamLog = RoundsTable(id="rounds")
         self._rules = Rules.built_in()
         self._learnings_time = 0
+        self._announced = ("", False)
 
     def compose(self) -> ComposeResult:
         """Lay the panes out; the stylesheet says which a size has room for."""
@@ -136,7 +137,10 @@ class CockpitScreen(PaneScreen[None]):
 
     def _show_banner(self, state: State, engine: EngineState) -> None:
         """What a person must know before anything else: no registry, no engine, and why."""
-        said, alarm = self._announcement(state, engine)
+        said, alarm = announced = self._announcement(state, engine)
+        if announced == self._announced:
+            return
+        self._announced = announced
         banner = self.query_one("#banner", Static)
         banner.display = bool(said)
         banner.set_class(alarm, "-alarm")

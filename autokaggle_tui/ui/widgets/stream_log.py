@@ -69,7 +69,7 @@ class StreamLog(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._paragraphs = Paragraphs({look: cell_len(glyph) for look, glyph in GLYPHS.items()})
-        self._strips: LRUCache[tuple[int, int, int], Strip] = LRUCache(2048)
+        self._strips: LRUCache[tuple[int, int, int], Strip] = LRUCache(256)
         self._looks: dict[str, Style] = {}
         self._following = True
         self._moving = False
