@@ -46,6 +46,7 @@ TOKENS_PER_SECOND = 200
 HOURS = 8
 ROUNDS_PER_HOUR, ROWS_PER_HOUR = 150, 62_500
 """Of a hurried campaign: a round in 24 seconds; an agent at work streams ten rows a second."""
+FIRST_ROUNDS = 3
 KEY_PAUSE = 0.21
 """Between keys: no multiple of the viewer's tick, so that keys meet all of its moments."""
 Environment = dict[str, str]
@@ -170,7 +171,6 @@ def keys_under_load(engine: Engine, environment: Environment, rounds: int, keys:
     Returns:
         (seconds from each key to the painted row under the cursor, share of a core that the viewer takes before).
     """
-    cursor = _background(THEMES[0].variables["block-cursor-background"])
     with viewing(engine.workspace, environment) as terminal:
         terminal.wait_for(rb"R%d" % rounds)
         engine.ask("stream", TOKENS_PER_SECOND)
@@ -182,29 +182,37 @@ def keys_under_load(engine: Engine, environment: Environment, rounds: int, keys:
         taken = []
         for number in range(keys):
             terminal.press("jk"[number // 8 % 2])
-            taken.append(terminal.wait_for(cursor + rb"[^\x1b]*R\d+", 5.0))
+            taken.append(terminal.wait_for(_cursor_on(rb"R\d+"), 5.0))
             terminal.drain(KEY_PAUSE)
         return taken, share
 
 
-def _background(colour: str) -> bytes:
-    """The sequence that begins a run of cells of a colour like ``#102030``."""
-    red, green, blue = bytes.fromhex(colour[1:])
-    return rb"48;2;%d;%d;%dm" % (red, green, blue)
+def _cursor_on(name: bytes) -> bytes:
+    """A pattern of the table's row with this name, painted in the cursor's colour."""
+    red, green, blue = bytes.fromhex(THEMES[0].variables["block-cursor-background"][1:])
+    return rb"48;2;%d;%d;%dm[^\x1b]*%s" % (red, green, blue, name)
 
 
-def memory_after(engine: Engine, environment: Environment, hours: float) -> tuple[float, float, float]:
-    """MB of the viewer: (when it has painted, after so many hours' worth of events and rows, at its peak)."""
+def memory_after(engine: Engine, environment: Environment, rounds: int, hours: float) -> tuple[float, float, float]:
+    """MB of the viewer: (when it has painted, after so many hours' worth of events and rows, at its peak).
+
+    Args:
+        rounds: Played before.
+    """
+    more = int(hours * ROUNDS_PER_HOUR)
     with viewing(engine.workspace, environment) as terminal:
         terminal.wait_for(PAINTED)
         terminal.drain(3.0)
         viewer = psutil.Process(terminal.process.pid)
         before = peak = _megabytes(viewer)
-        engine.ask("rush", int(hours * ROUNDS_PER_HOUR), int(hours * ROWS_PER_HOUR))
+        engine.ask("rush", more, int(hours * ROWS_PER_HOUR))
         while not engine.idle():
             terminal.drain(0.5)
             peak = max(peak, _megabytes(viewer))
         terminal.drain(5.0)
+        # Down and up to the first row again, so that it is painted: the viewer has seen the last round.
+        terminal.press("jg")
+        terminal.wait_for(_cursor_on(b"R%d" % (rounds + more)))
         return before, _megabytes(viewer), peak
 
 
@@ -273,8 +281,8 @@ def main(say: Callable[[str], None] = print) -> None:
                     say(f"key to paint     p50 {p50:.0f} ms, p95 {p95:.0f} ms (p95 under 50 ms)")
                     say(f"while streaming  {100 * share:.0f} % of a core (3 x {TOKENS_PER_SECOND} tokens/s)")
         if "memory" in wanted:
-            with playing(folder / "long", 3) as engine:
-                before, after, peak = memory_after(engine, environment, options.hours)
+            with playing(folder / "long", FIRST_ROUNDS) as engine:
+                before, after, peak = memory_after(engine, environment, FIRST_ROUNDS, options.hours)
             worth = f"{options.hours:g} hours ({int(options.hours * ROUNDS_PER_HOUR):,} rounds)"
             say(f"memory           {before:.0f} MB, after {worth} {after:.0f} MB, peak {peak:.0f} MB (150 MB)")
         if "lag" in wanted:
