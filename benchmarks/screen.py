@@ -58,6 +58,7 @@ class Terminal:
     def __init__(self, command: Sequence[str], environment: Environment) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        self._said = b""
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
@@ -73,7 +74,7 @@ class Terminal:
         pattern, begun, seen = re.compile(wanted), time.perf_counter(), b""
         while time.perf_counter() - begun < seconds:
             if select.select([self.master], [], [], 0.5)[0]:
-                seen = seen[-200:] + os.read(self.master, 65536)
+                seen = seen[-200:] + self._read()
                 if pattern.search(seen):
                     return time.perf_counter() - begun
         raise TimeoutError(f"{wanted!r} was not seen within {seconds:g} s")
@@ -83,11 +84,24 @@ class Terminal:
         end = time.perf_counter() + seconds
         while (left := end - time.perf_counter()) > 0:
             if select.select([self.master], [], [], left)[0]:
-                os.read(self.master, 65536)
+                self._read()
 
     def press(self, key: str) -> None:
         """Type a key."""
         os.write(self.master, key.encode())
+
+    def _read(self) -> bytes:
+        """What the program wrote.
+
+        Raises:
+            RuntimeError: It ended; with its last words.
+        """
+        try:
+            said = os.read(self.master, 65536)
+        except OSError as error:
+            raise RuntimeError(f"the program ended: {self._said.decode(errors='replace')}") from error
+        self._said = (self._said + said)[-2_000:]
+        return said
 
     def close(self) -> None:
         """End the program."""
