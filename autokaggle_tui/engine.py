@@ -138,7 +138,7 @@ async def _abandon(task: asyncio.Task[None]) -> None:
 
 def scratch_folder(workspace: Workspace) -> Path:
     """Where this workspace's slots work: outside it, private, and the same again after a crash, so it gets swept."""
-    name = hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:8]
     folder = Path(tempfile.gettempdir()) / f"autokaggle-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():

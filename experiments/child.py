@@ -34,7 +34,6 @@ from experiments.text import clean
 MODULE = "experiment"
 ERROR_CHARS = 300
 TRACEBACK_CHARS = 8_000
-END_BYTES = 128_000
 
 
 @dataclass(frozen=True)
@@ -187,6 +186,7 @@ def _collect(returned: Any, indexes: tuple[pd.Index, pd.Index], job: dict[str, A
             return End("invalid", clean(f"{name} {error}"))
         parts.append(part)
     with os.fdopen(result, "wb") as file:
+        file.seek(0)
         for part in parts:
             file.write(part.astype("<f4").tobytes())
     return End("ok")
@@ -195,6 +195,7 @@ def _collect(returned: Any, indexes: tuple[pd.Index, pd.Index], job: dict[str, A
 def _frame(descriptor: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     # Read, not mapped: a mapping would show the file's path, next to which other folds' files lie.
     with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
         return read_frame(file.read())
 
 

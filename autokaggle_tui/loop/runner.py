@@ -113,6 +113,7 @@ class Runner:
         """
         await self.starting
         run = self._open(experiment, code)
+        await self.compute.expect(run.keys)
         pending = deque(fold for fold in range(len(run.keys)) if fold not in run.parts)
         budget = None if minutes is None else minutes * 60 * PLAN_SLACK
         tasks: set[asyncio.Task[None]] = set()

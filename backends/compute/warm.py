@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments.errors import ComputeError
+from experiments.logtext import tail
 from experiments.processes import MARKER, describe_exit, end_tree
-from experiments.text import clean
 
-PREFIX = "slot-"
+PREFIX = "worker-"
 START_SECONDS = 180.0
 CLOSE_SECONDS = 5.0
 END_SECONDS = 2.0
@@ -64,13 +64,13 @@ class WarmProcess:
         self.libraries: Mapping[str, str] = {}
 
     @classmethod
-    async def spawn(cls, threads: int, scratch_root: Path) -> WarmProcess:
+    async def spawn(cls, threads: int, place: Path) -> WarmProcess:
         """Start one and wait until it has imported its libraries.
 
         Raises:
             ComputeError: It did not come up.
         """
-        folder = scratch_root / f"{PREFIX}{uuid.uuid4().hex[:16]}"
+        folder = place / f"{PREFIX}{uuid.uuid4().hex[:16]}"
         ours, theirs = socket.socketpair()
         # Not a pipe: nobody has to read it, and it is looked at only when the start fails.
         output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -157,12 +157,12 @@ class WarmProcess:
         self._hang_up()
         code = self._process.returncode
         if code != 0:
-            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.name)
+            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.parent.name)
         await self._process.wait()
         await asyncio.to_thread(_remove, self._folder)
         said = ""
         if not self._output.closed:
-            said = _tail(self._output)
+            said = tail(self._output)
             self._output.close()
         return said
 
@@ -199,7 +199,7 @@ def clean_environment(folder: Path, threads: int) -> dict[str, str]:
         "HOME": scratch,
         "TMPDIR": scratch,
         "JOBLIB_TEMP_FOLDER": scratch,
-        MARKER: folder.name,
+        MARKER: folder.parent.name,
         **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
         # Waiting threads sleep. Spinning, the default, made folds tens of times slower where two slots, or
         # another program, wanted the same processors.
@@ -208,21 +208,5 @@ def clean_environment(folder: Path, threads: int) -> dict[str, str]:
     }
 
 
-def sweep(scratch_root: Path) -> None:
-    """Remove what a killed engine left: processes of its slots and their folders."""
-    if scratch_root.is_dir():
-        for folder in scratch_root.glob(f"{PREFIX}*"):
-            end_tree(None, folder.name)
-            _remove(folder)
-
-
 def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tail(output: IO[bytes], size: int = 600) -> str:
-    with contextlib.suppress(OSError):
-        end = output.seek(0, os.SEEK_END)
-        output.seek(max(0, end - size))
-        return clean(output.read().decode("utf-8", "replace")).strip()
-    return ""
