@@ -22,7 +22,7 @@ from backends.compute.local import LocalCompute
 from experiments.context import context_values
 from experiments.foldcache import FoldCache
 from experiments.folds import make_folds
-from tests.test_compute import Result, competition, good
+from tests.test_compute import OPEN, Result, competition, good
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,13 +30,15 @@ ENGINE = """
 import asyncio, json, sys
 from pathlib import Path
 from backends.compute.base import FoldJob, FoldOutcome, Report
+from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
+from backends.compute.sandbox import Sandbox
 
 async def main():
     spec = json.loads(sys.stdin.readline())
     for name in ("train", "valid", "test", "data_dir"):
         spec[name] = Path(spec[name])
-    compute = LocalCompute(1, 1, Path(sys.argv[1]))
+    compute = LocalCompute(1, 1, Path(sys.argv[1]), Sandbox("off", Limits.share(1)))
     await compute.start()
     async for record in compute.run(FoldJob(**spec)):
         if isinstance(record, Report):
@@ -118,7 +120,7 @@ def field(tmp_path: Path) -> Field:
 @pytest_asyncio.fixture(loop_scope="module")
 async def compute(field: Field) -> AsyncIterator[LocalCompute]:
     """The next engine's slots, not started yet."""
-    made = LocalCompute(1, 1, field.scratch)
+    made = LocalCompute(1, 1, field.scratch, OPEN)
     yield made
     await made.close()
     assert list(field.scratch.iterdir()) == []

@@ -50,7 +50,9 @@ class ControlFolder:
     def create(cls, root: Path) -> ControlFolder:
         """A new one below ``root``."""
         path = root / f"{PREFIX}{secrets.token_hex(4)}"
-        path.mkdir(parents=True, mode=0o700)
+        root.mkdir(parents=True, exist_ok=True, mode=0o711)
+        # A worker that becomes a user of its own passes through it; nobody but the owner can list it.
+        path.mkdir(mode=0o711)
         return cls(path)
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from backends.compute.base import FoldOutcome, Record
 from backends.compute.fold import RunningFold
 from backends.compute.messages import Ticket
+from backends.compute.sandbox import Sandbox
 from backends.compute.warm import WarmProcess
 from experiments.errors import ComputeError
 from experiments.worker import KILL, RUN
@@ -24,10 +25,12 @@ class WorkerHost:
     Args:
         threads: Threads each fold may use.
         folder: Where the warm process makes its own.
+        sandbox: What it is shut into.
     """
 
-    def __init__(self, threads: int, folder: Path) -> None:
+    def __init__(self, threads: int, folder: Path, sandbox: Sandbox) -> None:
         self._threads = threads
+        self._sandbox = sandbox
         self._folder = folder
         self._warm: WarmProcess | None = None
         self._lost = ""
@@ -50,7 +53,7 @@ class WorkerHost:
             ComputeError: It did not come up.
         """
         if self._warm is None:
-            self._warm = await WarmProcess.spawn(self._threads, self._folder)
+            self._warm = await WarmProcess.spawn(self._threads, self._folder, self._sandbox)
 
     async def run(self, ticket: Ticket, given: Sequence[int], tell: Callable[[Record], None]) -> FoldOutcome:
         """Run one fold to its end.

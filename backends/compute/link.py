@@ -13,8 +13,10 @@ from typing import Any
 
 from backends.compute.channel import Channel
 from backends.compute.control import ControlFolder
+from backends.compute.environment import clean_environment
 from backends.compute.messages import CLOSE, Message, Ticket
-from backends.compute.warm import START_SECONDS, clean_environment
+from backends.compute.sandbox import Sandbox
+from backends.compute.warm import START_SECONDS
 from experiments.errors import ComputeError
 from experiments.processes import MARKER, describe_exit, end_tree
 
@@ -46,7 +48,7 @@ class Link:
         self.libraries: Mapping[str, str] = {}
 
     @classmethod
-    async def spawn(cls, threads: int, root: Path) -> Link:
+    async def spawn(cls, threads: int, root: Path, sandbox: Sandbox) -> Link:
         """Start a supervisor and wait until its worker is warm.
 
         Raises:
@@ -58,7 +60,7 @@ class Link:
             raise ComputeError(f"A worker slot could not be started: {error}") from None
         link = None
         try:
-            link = await cls._start(control, threads)
+            link = await cls._start(control, threads, sandbox)
             async with asyncio.timeout(START_SECONDS):
                 failure = await link._greeted()
         except TimeoutError:
@@ -83,10 +85,16 @@ class Link:
         return link
 
     @classmethod
-    async def _start(cls, control: ControlFolder, threads: int) -> Link:
+    async def _start(cls, control: ControlFolder, threads: int, sandbox: Sandbox) -> Link:
         lock, door = control.lock(), control.listen()
         assert lock is not None
-        settings = {"folder": str(control.path), "threads": threads, "lock": lock, "door": door.fileno()}
+        settings = {
+            "folder": str(control.path),
+            "threads": threads,
+            "sandbox": sandbox.to_json(),
+            "lock": lock,
+            "door": door.fileno(),
+        }
         try:
             with control.said.open("wb") as said:
                 process = await asyncio.create_subprocess_exec(
@@ -211,7 +219,7 @@ class Link:
 
 def _environment(control: ControlFolder, threads: int) -> dict[str, str]:
     """A worker's, but for the marker: whatever carries that ends whenever a worker is ended."""
-    environment = clean_environment(control.path / "supervisor", threads)
+    environment = clean_environment(str(control.path), control.marker, threads)
     del environment[MARKER]
     return environment
 

@@ -1,110 +1,74 @@
-"""What an engine hands to a fold, and takes back from it, as anonymous files."""
+"""Anonymous files in memory: how bytes reach a worker that must not reach the file they come from."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-
-from backends.compute.base import FoldJob, FoldOutcome
-from backends.compute.messages import result_size
-from experiments.errors import DataError, PredictionError
-from experiments.predictions import check_prediction
+LINUX = sys.platform == "linux"
 
 
-def open_job(job: FoldJob) -> list[int]:
-    """Descriptors (job, train, valid, test, result); the data read-only.
+def sealed_copy(path: Path) -> int:
+    """A copy of a file that nobody can change; a descriptor, closed on exec.
+
+    A descriptor of the file itself would do as a way to it: whoever owns the file can open it once more,
+    for writing, through ``/proc/self/fd``. Elsewhere than on Linux that way does not exist, and the
+    descriptor is of the file, read-only.
 
     Raises:
-        DataError: A data file is missing.
+        OSError: The file cannot be read, or memory is short.
     """
-    descriptors = [_memory(_payload(job))]
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if not LINUX:
+        return source
     try:
-        for path in (job.train, job.valid, job.test):
-            descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        descriptors.append(_memory(size=result_size(job)))
-    except OSError as error:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise DataError(
-            f"The data file {error.filename} of fold {job.fold} cannot be opened: {error.strerror}.",
-            hint="The fold cache can be deleted; it is written again at the next start.",
-        ) from None
-    return descriptors
-
-
-def read_result(descriptor: int, job: FoldJob) -> tuple[np.ndarray, np.ndarray]:
-    """The predictions as the engine expects them; who wrote them is not believed about any of it.
-
-    Returns:
-        (n_valid,) or (n_valid, K) and the same for test, float32.
-
-    Raises:
-        PredictionError: Of another size, or with values that are no predictions.
-    """
-    n_valid, _, n_outputs = job.expected
-    size = result_size(job)
-    if os.fstat(descriptor).st_size != size:
-        raise PredictionError("the predictions have another size than the rows to predict")
-    raw = bytearray()
-    while len(raw) < size:
-        chunk = os.pread(descriptor, min(size - len(raw), 1 << 26), len(raw))
-        if not chunk:
-            raise PredictionError("the predictions are cut short")
-        raw += chunk
-    values = np.frombuffer(raw, dtype="<f4").reshape(-1, n_outputs)
-    parts = []
-    for name, part in (("valid_pred", values[:n_valid]), ("test_pred", values[n_valid:])):
-        part = part[:, 0] if n_outputs == 1 else part
+        descriptor = _create()
         try:
-            checked = check_prediction(part, len(part), n_outputs, job.context["task_type"])
-        except PredictionError as error:
-            raise PredictionError(f"{name} {error.message}") from None
-        parts.append(checked)
-    return parts[0], parts[1]
-
-
-def with_predictions(outcome: FoldOutcome, descriptor: int, job: FoldJob) -> FoldOutcome:
-    """An outcome that says ``ok`` with its predictions, or ``invalid`` when they are none."""
-    if outcome.status != "ok":
-        return outcome
-    try:
-        valid, test = read_result(descriptor, job)
-    except PredictionError as problem:
-        return replace(outcome, status="invalid", error=str(problem))
-    return replace(outcome, valid=valid, test=test)
-
-
-def _payload(job: FoldJob) -> bytes:
-    return json.dumps(
-        {
-            "code": job.code,
-            "context": dict(job.context),
-            "expected": list(job.expected),
-            "time_limit": job.time_limit,
-            "data_dir": None if job.data_dir is None else str(job.data_dir),
-        }
-    ).encode()
-
-
-def _memory(content: bytes = b"", *, size: int = 0) -> int:
-    """An anonymous file with this content, or of this size, which it then keeps (Linux)."""
-    if sys.platform == "linux":
-        import fcntl
-
-        descriptor = os.memfd_create("fold", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        if size:
-            os.ftruncate(descriptor, size)
-            seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+            position, size = 0, os.fstat(source).st_size
+            while position < size:
+                copied = os.sendfile(descriptor, source, position, size - position)
+                if not copied:
+                    break
+                position += copied
+            _seal(descriptor, content=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
-    with tempfile.TemporaryFile() as file:
+    finally:
+        os.close(source)
+
+
+def sealed_bytes(content: bytes) -> int:
+    """An anonymous file with this content, which nobody can change (Linux)."""
+    descriptor = _create()
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
         file.write(content)
-        file.flush()
+    if LINUX:
+        _seal(descriptor, content=True)
+    return descriptor
+
+
+def fixed_size(size: int) -> int:
+    """An anonymous file of this size, which it keeps, to be written by another (Linux)."""
+    descriptor = _create()
+    if LINUX and size:
+        os.ftruncate(descriptor, size)
+        _seal(descriptor, content=False)
+    return descriptor
+
+
+def _create() -> int:
+    if LINUX:
+        return os.memfd_create("fold", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _seal(descriptor: int, *, content: bool) -> None:
+    import fcntl
+
+    seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals | (fcntl.F_SEAL_WRITE if content else 0))

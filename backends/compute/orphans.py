@@ -9,8 +9,8 @@ from pathlib import Path
 
 from backends.compute.base import FoldJob, FoldOutcome, Record
 from backends.compute.control import RESULT, ControlFolder
+from backends.compute.handover import with_predictions
 from backends.compute.link import Link
-from backends.compute.memory import with_predictions
 from backends.compute.messages import KILL, LEAVE, Message, Ticket, to_record
 from experiments.processes import end_tree
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from backends.compute.base import FoldJob, FoldOutcome, FoldStatus, LogLine, Record
+from backends.compute.handover import open_job, with_predictions
 from backends.compute.link import Link
-from backends.compute.memory import open_job, with_predictions
 from backends.compute.messages import KILL, RUN, Ticket, to_record
+from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
 
 GRACE_SECONDS = 45.0
@@ -35,9 +36,11 @@ class LocalSlot:
     Args:
         threads: Threads each fold may use.
         root: Folder in which the slot makes its own.
+        sandbox: What its worker is shut into.
     """
 
-    def __init__(self, threads: int, root: Path) -> None:
+    def __init__(self, threads: int, root: Path, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._threads = threads
         self._root = root
         self._link: Link | None = None
@@ -61,7 +64,7 @@ class LocalSlot:
             ComputeError: It did not come up.
         """
         if self._link is None:
-            self._link = await Link.spawn(self._threads, self._root)
+            self._link = await Link.spawn(self._threads, self._root, self._sandbox)
 
     async def run(self, job: FoldJob) -> AsyncGenerator[Record, None]:
         """Run one fold, yielding records as they come and a FoldOutcome last.

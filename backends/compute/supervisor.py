@@ -26,6 +26,7 @@ from backends.compute.channel import Channel
 from backends.compute.control import ControlFolder
 from backends.compute.host import WorkerHost
 from backends.compute.messages import Message, Ticket, to_message
+from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
 
 FIRST_SECONDS = 60.0
@@ -59,11 +60,11 @@ class Supervisor:
         listener: The door that engines knock at.
     """
 
-    def __init__(self, control: ControlFolder, listener: socket.socket, threads: int) -> None:
+    def __init__(self, control: ControlFolder, listener: socket.socket, threads: int, sandbox: Sandbox) -> None:
         listener.setblocking(False)
         self._control = control
         self._listener = listener
-        self._host = WorkerHost(threads, control.path)
+        self._host = WorkerHost(threads, control.path, sandbox)
         self._client: Channel | None = None
         self._held: Held | None = None
         self._running: asyncio.Task[None] | None = None
@@ -185,13 +186,14 @@ class Supervisor:
 
 async def _serve(settings: Mapping[str, Any]) -> None:
     control = ControlFolder(Path(settings["folder"]))
-    supervisor = Supervisor(control, socket.socket(fileno=settings["door"]), settings["threads"])
+    door = socket.socket(fileno=settings["door"])
+    supervisor = Supervisor(control, door, settings["threads"], Sandbox.from_json(settings["sandbox"]))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
     await supervisor.serve()
 
 
 def main(arguments: list[str]) -> None:
-    """Entry point; the one argument is a JSON object: folder, threads, and the descriptors lock and door."""
+    """Entry point; the one argument is a JSON object: folder, threads, sandbox, and the descriptors lock and door."""
     settings = json.loads(arguments[0])
     for name in ("lock", "door"):
         os.set_inheritable(settings[name], False)
