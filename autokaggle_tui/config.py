@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from autokaggle_tui.config_errors import explain
 from autokaggle_tui.config_fields import (
+    BytesOrAuto,
     CommandText,
     CountOrAuto,
     Deadline,
@@ -77,6 +78,12 @@ class Compute(_Section):
     """Longest time a fold may take, e.g. "30m"; then it is killed with all it started."""
     device: Literal["cpu"] = "cpu"
     """What an experiment computes on, as ``ctx.device``."""
+    sandbox: Literal["auto", "bubblewrap", "landlock", "off"] = "auto"
+    """What experiments are shut into: the strongest that works here, that one, or nothing at all."""
+    memory: BytesOrAuto = "auto"
+    """Most memory of each slot, e.g. "8GB"; "auto" shares four fifths of the machine's among the slots."""
+    processes: int = Field(default=512, ge=16, le=65_536)
+    """Most processes and threads of each slot."""
 
     def resolve(self) -> tuple[int, int]:
         """(slots, threads) on this machine: a slot per processor, unless the file says otherwise."""

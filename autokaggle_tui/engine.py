@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
 from autokaggle_tui.commander import Commander
-from autokaggle_tui.config import Config, load_config
+from autokaggle_tui.config import Compute, Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
@@ -34,7 +34,9 @@ from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.workspace import Workspace
+from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
+from backends.compute.sandbox import Sandbox, find_sandbox
 from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
@@ -101,7 +103,9 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         scratch = scratch_folder(workspace)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         slots, threads = config.compute.resolve()
-        compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
+        slots = min(slots, config.cv_folds)
+        sandbox = await asyncio.to_thread(shut_in, config.compute, slots, workspace.root)
+        compute = LocalCompute(slots, threads, scratch, sandbox)
         stack.push_async_callback(compute.close)
         starting = asyncio.create_task(compute.start())
         stack.push_async_callback(_abandon, starting)
@@ -143,7 +147,20 @@ def scratch_folder(workspace: Workspace) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise WorkspaceError(f"{folder} belongs to somebody else.", hint="Set TMPDIR to a folder of your own.")
+    # Slots that become users of their own pass through it.
+    folder.chmod(0o711)
     return folder
+
+
+def shut_in(compute: Compute, slots: int, root: Path) -> Sandbox:
+    """The sandbox that config.json asks for.
+
+    Raises:
+        ComputeError: It does not work here.
+    """
+    memory = None if compute.memory == "auto" else compute.memory
+    limits = Limits.share(slots, memory=memory, processes=compute.processes)
+    return find_sandbox(compute.sandbox, limits, protected=(root, Path.home() / ".kaggle"))
 
 
 def open_platform(config: Config, campaign: Campaign) -> Platform:

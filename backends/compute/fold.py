@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from backends.compute.base import FoldJob, FoldOutcome, LogLine, Record, Report
+from backends.compute.memory import fixed_size, sealed_bytes, sealed_copy
 from experiments.child import END_BYTES
 from experiments.context import MAX_REPORTS
 from experiments.errors import DataError, PredictionError
@@ -51,18 +51,18 @@ class RunningFold:
         self._reports = 0
 
     def open(self) -> None:
-        """Open all that the child gets; the data read-only."""
+        """Open all that the child gets; the data as copies that it cannot change."""
         job = self.job
         try:
-            self.descriptors = [_memory(_payload(job))]
+            self.descriptors = [sealed_bytes(_payload(job))]
             for path in (job.train, job.valid, job.test):
-                self.descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                self.descriptors.append(sealed_copy(path))
         except OSError as error:
             raise DataError(
                 f"The data file {error.filename} of fold {job.fold} cannot be opened: {error.strerror}.",
                 hint="The fold cache can be deleted; it is written again at the next start.",
             ) from None
-        self._result = _memory(size=_result_size(job))
+        self._result = fixed_size(_result_size(job))
         self.descriptors.append(os.dup(self._result))
         for _ in range(2):
             ours, theirs = os.pipe()
@@ -206,25 +206,6 @@ def _payload(job: FoldJob) -> bytes:
             "data_dir": None if job.data_dir is None else str(job.data_dir),
         }
     ).encode()
-
-
-def _memory(content: bytes = b"", *, size: int = 0) -> int:
-    """An anonymous file with this content, or of this size, which it then keeps (Linux)."""
-    if sys.platform == "linux":
-        import fcntl
-
-        descriptor = os.memfd_create("fold", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        if size:
-            os.ftruncate(descriptor, size)
-            seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        return descriptor
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return os.dup(file.fileno())
 
 
 def _result_size(job: FoldJob) -> int:

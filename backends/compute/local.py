@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from backends.compute.base import FoldJob, FoldOutcome, Record
+from backends.compute.sandbox import Sandbox
 from backends.compute.slot import LocalSlot
 from backends.compute.warm import sweep
 from experiments.errors import ComputeError
@@ -21,14 +22,16 @@ class LocalCompute:
         threads: Threads of each fold.
         scratch_root: Folder for the slots' temporary files. It belongs to one LocalCompute at a time: what
             an earlier, killed one left in it is removed at the start.
+        sandbox: What the slots are shut into.
     """
 
-    def __init__(self, slots: int, threads: int, scratch_root: Path) -> None:
+    def __init__(self, slots: int, threads: int, scratch_root: Path, sandbox: Sandbox) -> None:
         self.slots = slots
         self.threads = threads
+        self.sandbox = sandbox
         self._scratch_root = scratch_root
         self._closed = False
-        self._all = [LocalSlot(threads, scratch_root) for _ in range(slots)]
+        self._all = [LocalSlot(threads, scratch_root, sandbox) for _ in range(slots)]
         self._free: asyncio.Queue[LocalSlot] = asyncio.Queue()
         self._running: dict[LocalSlot, FoldJob] = {}
         self._waiting: dict[asyncio.Task[LocalSlot], FoldJob] = {}

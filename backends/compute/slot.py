@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from backends.compute.base import FoldJob, Record
 from backends.compute.fold import RunningFold
+from backends.compute.sandbox import Sandbox
 from backends.compute.warm import WarmProcess
 from experiments.errors import ComputeError
 from experiments.worker import KILL, RUN
@@ -23,11 +24,13 @@ class LocalSlot:
     Args:
         threads: Threads each fold may use.
         scratch_root: Folder in which the slot makes its own.
+        sandbox: What its processes are shut into.
     """
 
-    def __init__(self, threads: int, scratch_root: Path) -> None:
+    def __init__(self, threads: int, scratch_root: Path, sandbox: Sandbox) -> None:
         self._threads = threads
         self._scratch_root = scratch_root
+        self._sandbox = sandbox
         self._warm: WarmProcess | None = None
         self._lost = ""
         self._fold: RunningFold | None = None
@@ -50,7 +53,7 @@ class LocalSlot:
             ComputeError: It did not come up.
         """
         if self._warm is None:
-            self._warm = await WarmProcess.spawn(self._threads, self._scratch_root)
+            self._warm = await WarmProcess.spawn(self._threads, self._scratch_root, self._sandbox)
 
     async def run(self, job: FoldJob) -> AsyncGenerator[Record, None]:
         """Run one fold, yielding records as they come and a FoldOutcome last.

@@ -8,33 +8,21 @@ import json
 import os
 import shutil
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
-from experiments.processes import MARKER, describe_exit, end_tree
+from experiments.processes import describe_exit, end_tree
 from experiments.text import clean
 
 PREFIX = "slot-"
 START_SECONDS = 180.0
 CLOSE_SECONDS = 5.0
 END_SECONDS = 2.0
-_FROM_PARENT = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "LOKY_MAX_CPU_COUNT",
-)
 
 
 class WarmProcess:
@@ -64,8 +52,8 @@ class WarmProcess:
         self.libraries: Mapping[str, str] = {}
 
     @classmethod
-    async def spawn(cls, threads: int, scratch_root: Path) -> WarmProcess:
-        """Start one and wait until it has imported its libraries.
+    async def spawn(cls, threads: int, scratch_root: Path, sandbox: Sandbox) -> WarmProcess:
+        """Start one, shut in, and wait until it has imported its libraries.
 
         Raises:
             ComputeError: It did not come up.
@@ -75,20 +63,15 @@ class WarmProcess:
         # Not a pipe: nobody has to read it, and it is looked at only when the start fails.
         output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
-            folder.mkdir(parents=True, mode=0o700)
+            arguments = [str(theirs.fileno())]
+            launch = sandbox.launch("experiments.worker", folder, threads=threads, arguments=arguments)
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-s",
-                "-P",
-                "-m",
-                "experiments.worker",
-                str(theirs.fileno()),
-                str(folder),
+                *launch.argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env=clean_environment(folder, threads),
+                env=launch.environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -181,31 +164,6 @@ class WarmProcess:
     def _hang_up(self) -> None:
         self._writer.close()
         self._control.close()
-
-
-def clean_environment(folder: Path, threads: int) -> dict[str, str]:
-    """All the environment a worker gets: nothing that could hold a key, and a fixed string hash."""
-    scratch = str(folder / "work")
-    inherited = {name: os.environ[name] for name in _FROM_PARENT if name in os.environ}
-    # The fork checks of Apple's runtime would end the child of a process that imported what we import.
-    darwin = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if sys.platform == "darwin" else {}
-    return {
-        **darwin,
-        "PATH": os.defpath,
-        **inherited,
-        "LANG": "C.UTF-8",
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "JOBLIB_TEMP_FOLDER": scratch,
-        MARKER: folder.name,
-        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        # Waiting threads sleep. Spinning, the default, made folds tens of times slower where two slots, or
-        # another program, wanted the same processors.
-        "OMP_WAIT_POLICY": "passive",
-        "KMP_BLOCKTIME": "0",
-    }
 
 
 def sweep(scratch_root: Path) -> None:
