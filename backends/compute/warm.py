@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import socket
 import tempfile
 import uuid
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
+from experiments.files import remove_tree
 from experiments.processes import describe_exit, end_tree
 from experiments.text import clean
 
@@ -78,7 +78,7 @@ class WarmProcess:
         except OSError as error:
             ours.close()
             output.close()
-            _remove(folder)
+            remove_tree(folder)
             raise ComputeError(f"A worker slot could not be started: {error}") from None
         finally:
             theirs.close()
@@ -142,7 +142,7 @@ class WarmProcess:
         if code != 0:
             await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.name)
         await self._process.wait()
-        await asyncio.to_thread(_remove, self._folder)
+        await asyncio.to_thread(remove_tree, self._folder)
         said = ""
         if not self._output.closed:
             said = _tail(self._output)
@@ -171,11 +171,7 @@ def sweep(scratch_root: Path) -> None:
     if scratch_root.is_dir():
         for folder in scratch_root.glob(f"{PREFIX}*"):
             end_tree(None, folder.name)
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
 
 def _tail(output: IO[bytes], size: int = 600) -> str:
