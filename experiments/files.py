@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".tmp-"
+_ATTEMPTS = 3
 
 
 def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -57,3 +60,47 @@ def sha256_file(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """The sha256 of a text's UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def remove_tree(path: Path) -> bool:
+    """Remove a file or folder whatever modes, names, links and depth its content has; True when it is gone.
+
+    Folders inside are moved up before they are emptied, so that no path gets long and no call gets deep.
+    Nothing else may be at work in it.
+    """
+    for _ in range(_ATTEMPTS):
+        if not os.path.lexists(path):
+            return True
+        with contextlib.suppress(OSError):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+            else:
+                _empty(path)
+                path.rmdir()
+    return not os.path.lexists(path)
+
+
+def _empty(folder: Path) -> None:
+    folder.chmod(stat.S_IRWXU)
+    pending = _without_files(folder)
+    while pending:
+        inner = pending.pop()
+        for deeper in _without_files(inner):
+            moved = folder / f"{TEMPORARY}{secrets.token_hex(12)}"
+            deeper.rename(moved)
+            pending.append(moved)
+        inner.rmdir()
+
+
+def _without_files(folder: Path) -> list[Path]:
+    """Unlink what is not a folder; the folders, which can then be entered and moved."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    folders = []
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            Path(entry.path).chmod(stat.S_IRWXU)
+            folders.append(Path(entry.path))
+        else:
+            Path(entry.path).unlink()
+    return folders

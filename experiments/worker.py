@@ -15,7 +15,6 @@ import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.confine import Confinement, confine
+from experiments.files import remove_tree
 from experiments.processes import (
     LINUX,
     MARKER,
@@ -109,7 +109,7 @@ class FoldServer:
         finally:
             end_descendants(Reaped(), self._marker)
             if os.getpid() != 1:
-                _remove(self._folder)
+                remove_tree(self._folder)
 
     def _wait(self) -> tuple[bytes, list[int]]:
         """Block until a command (returned) or a signal (empty) arrives."""
@@ -183,34 +183,13 @@ def _empty(folder: Path) -> bool:
         for name in os.listxattr(folder):
             if name.startswith("user."):
                 os.removexattr(folder, name)
-    return sum(not _remove(path) for path in folder.iterdir() if _is_own(path)) == 0
+    return sum(not remove_tree(path) for path in folder.iterdir() if _is_own(path)) == 0
 
 
 def _is_own(path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return path.lstat().st_uid == os.getuid()
     return False
-
-
-def _remove(folder: Path) -> bool:
-    """Remove a folder whatever modes its content has; True when it is gone."""
-
-    def unlock(_function: object, path: str, _error: object) -> None:
-        for place in (Path(path).parent, Path(path)):
-            try:
-                if not place.is_symlink():
-                    place.chmod(stat.S_IRWXU)
-            except OSError:
-                continue
-
-    for _ in range(3):
-        if not os.path.lexists(folder):
-            return True
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink()
-        else:
-            shutil.rmtree(folder, onerror=unlock)
-    return not os.path.lexists(folder)
 
 
 def main(arguments: list[str]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends.compute.messages import Message, Ticket
-from experiments.files import write_atomic
+from experiments.files import remove_tree, write_atomic
 from experiments.logtext import tail
 
 PREFIX = "slot-"
@@ -143,7 +143,7 @@ class ControlFolder:
 
     def remove(self) -> None:
         """Remove it with all it holds."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[str]:

@@ -13,10 +13,12 @@ from backends.compute.fold import RunningFold
 from backends.compute.messages import Ticket
 from backends.compute.sandbox import Sandbox
 from backends.compute.warm import WarmProcess
+from backends.compute.watchdog import Watchdog
 from experiments.errors import ComputeError
 from experiments.worker import KILL, RUN
 
 KILL_SECONDS = 15.0
+LOOK_SECONDS = 0.25
 
 
 class WorkerHost:
@@ -103,7 +105,11 @@ class WorkerHost:
             return fold.outcome(None)
         await fold.connect()
         fold.started = time.monotonic()
-        done = await self._message(fold, warm, fold.ticket.time_limit)
+        watching = asyncio.create_task(self._watch(warm))
+        try:
+            done = await self._message(fold, warm, fold.ticket.time_limit)
+        finally:
+            watching.cancel()
         lost = ""
         if done is None:
             await self._lose(warm)
@@ -113,6 +119,14 @@ class WorkerHost:
             await self._lose(warm)
         await fold.drain()
         return fold.outcome(done["done"] if done else None, lost)
+
+    async def _watch(self, warm: WarmProcess) -> None:
+        """Kill a fold that takes more of the machine than its slot may."""
+        sandbox = self._sandbox
+        watchdog = Watchdog(warm.pid, sandbox.limits, sandbox.scratch(warm.folder))
+        while (excess := await asyncio.to_thread(watchdog.check)) is None:
+            await asyncio.sleep(LOOK_SECONDS)
+        self.end("limit", excess)
 
     async def _begin(self, fold: RunningFold) -> WarmProcess | None:
         """Have the warm process start the fold; None when it was killed before."""

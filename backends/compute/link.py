@@ -188,9 +188,7 @@ class Link:
             async with asyncio.timeout(seconds):
                 if self._process is not None:
                     await self._process.wait()
-                while self.control.path.exists() and await asyncio.to_thread(self.control.held):
-                    await asyncio.sleep(POLL_SECONDS)
-                return True
+                return await released(self.control, seconds)
         return False
 
     def hang_up(self) -> None:
@@ -215,6 +213,16 @@ class Link:
         self.ticket = Ticket(**hello["ticket"]) if hello["ticket"] else None
         self.result = descriptors[0] if descriptors else -1
         return ""
+
+
+async def released(control: ControlFolder, seconds: float) -> bool:
+    """Wait until no supervisor holds a folder, at most so long; False when one still does."""
+    end = asyncio.get_running_loop().time() + seconds
+    while await asyncio.to_thread(control.held):
+        if asyncio.get_running_loop().time() > end:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
 
 
 def _environment(control: ControlFolder, threads: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from backends.compute.base import FoldJob, FoldOutcome, Record
 from backends.compute.control import RESULT, ControlFolder
 from backends.compute.handover import with_predictions
-from backends.compute.link import Link
+from backends.compute.link import Link, released
 from backends.compute.messages import KILL, LEAVE, Message, Ticket, to_record
 from experiments.processes import end_tree
 
@@ -137,9 +137,13 @@ async def _find(control: ControlFolder) -> Orphan | None:
     if link is not None:
         await link.close()
         return None
+    # One that does not answer any more may be writing down how its fold ended.
+    free = await released(control, LEAVE_SECONDS)
+    await asyncio.to_thread(end_tree, None if free else control.owner(), control.marker)
+    if not free:
+        await released(control, LEAVE_SECONDS)
     left = await asyncio.to_thread(control.left)
-    await asyncio.to_thread(end_tree, control.owner() if control.held() else None, control.marker)
-    if left is not None and not control.held():
+    if left is not None:
         return Orphan(control, left.ticket, None, list(left.messages))
-    control.remove()
+    await asyncio.to_thread(control.remove)
     return None

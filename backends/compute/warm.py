@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import socket
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ from typing import IO, Any
 
 from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
+from experiments.files import remove_tree
 from experiments.logtext import tail
 from experiments.processes import describe_exit, end_tree
 
@@ -82,7 +82,7 @@ class WarmProcess:
         except OSError as error:
             ours.close()
             output.close()
-            _remove(folder)
+            remove_tree(folder)
             raise ComputeError(f"A worker slot could not be started: {error}") from None
         finally:
             theirs.close()
@@ -105,6 +105,11 @@ class WarmProcess:
             )
         warm.libraries = message["ready"]["libraries"]
         return warm
+
+    @property
+    def folder(self) -> Path:
+        """Its own folder, as the supervisor sees it."""
+        return self._folder
 
     @property
     def alive(self) -> bool:
@@ -146,7 +151,7 @@ class WarmProcess:
         if code != 0:
             await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.parent.name)
         await self._process.wait()
-        await asyncio.to_thread(_remove, self._folder)
+        await asyncio.to_thread(remove_tree, self._folder)
         said = ""
         if not self._output.closed:
             said = tail(self._output)
@@ -168,7 +173,3 @@ class WarmProcess:
     def _hang_up(self) -> None:
         self._writer.close()
         self._control.close()
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
