@@ -36,7 +36,8 @@ class RunningFold:
     records: asyncio.Queue[Record | None] = field(default_factory=asyncio.Queue)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    reason: Literal["", "killed", "timeout"] = ""
+    reason: Literal["", "killed", "timeout", "limit"] = ""
+    exceeded: str | None = None
     sent: bool = False
     started: float = field(default_factory=time.monotonic)
     descriptors: list[int] = field(default_factory=list)
@@ -167,6 +168,8 @@ class RunningFold:
         if self.reason == "timeout":
             error = f"still running after its time limit of {job.time_limit:g} s"
             return FoldOutcome(job.fold, "timeout", seconds, error=error, extra=extra)
+        if self.reason == "limit":
+            return FoldOutcome(job.fold, "crash", seconds, error=f"was killed: {self.exceeded}", extra=extra)
         if done is None:
             error = f"the worker slot was lost under it: {lost}"
         else:

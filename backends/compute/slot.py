@@ -12,10 +12,12 @@ from backends.compute.base import FoldJob, Record
 from backends.compute.fold import RunningFold
 from backends.compute.sandbox import Sandbox
 from backends.compute.warm import WarmProcess
+from backends.compute.watchdog import Watchdog
 from experiments.errors import ComputeError
 from experiments.worker import KILL, RUN
 
 KILL_SECONDS = 15.0
+WATCH_SECONDS = 0.25
 
 
 class LocalSlot:
@@ -100,7 +102,15 @@ class LocalSlot:
             warm, self._warm = self._warm, None
             await warm.close()
 
-    def _end(self, fold: RunningFold, reason: Literal["killed", "timeout"]) -> None:
+    async def _watch(self, fold: RunningFold, warm: WarmProcess) -> None:
+        """End a fold whose processes together exceed a cap."""
+        watchdog = Watchdog(warm.pid, self._sandbox.limits, self._sandbox.scratch(warm.folder))
+        while not fold.exceeded:
+            await asyncio.sleep(WATCH_SECONDS)
+            fold.exceeded = await asyncio.to_thread(watchdog.check)
+        self._end(fold, "limit")
+
+    def _end(self, fold: RunningFold, reason: Literal["killed", "timeout", "limit"]) -> None:
         fold.reason = fold.reason or reason
         if fold.sent and self._warm is not None:
             self._warm.send(KILL)
@@ -127,7 +137,11 @@ class LocalSlot:
                     raise ComputeError(f"A worker slot ends as soon as a fold starts: {self._lost}.")
             await fold.connect()
             fold.started = time.monotonic()
-            done = await self._message(fold, warm, fold.job.time_limit)
+            watching = asyncio.create_task(self._watch(fold, warm))
+            try:
+                done = await self._message(fold, warm, fold.job.time_limit)
+            finally:
+                watching.cancel()
             lost = ""
             if done is None:
                 await self._lose(warm)

@@ -30,6 +30,7 @@ class WarmProcess:
 
     Attributes:
         pid: Its process id.
+        folder: Its folder on disk.
         libraries: Version by preloaded library.
     """
 
@@ -46,7 +47,7 @@ class WarmProcess:
         self._control = control
         self._reader = reader
         self._writer = writer
-        self._folder = folder
+        self.folder = folder
         self._output = output
         self.pid = process.pid
         self.libraries: Mapping[str, str] = {}
@@ -140,9 +141,9 @@ class WarmProcess:
         self._hang_up()
         code = self._process.returncode
         if code != 0:
-            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.name)
+            await asyncio.to_thread(end_tree, self.pid if code is None else None, self.folder.name)
         await self._process.wait()
-        await asyncio.to_thread(remove_tree, self._folder)
+        await asyncio.to_thread(remove_tree, self.folder)
         said = ""
         if not self._output.closed:
             said = _tail(self._output)
