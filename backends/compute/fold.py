@@ -103,7 +103,7 @@ class RunningFold:
         if self.reason == "timeout":
             return outcome("timeout", error=f"still running after its time limit of {self.ticket.time_limit:g} s")
         if self.reason == "limit":
-            return outcome("crash", error=self.excess)
+            return outcome("crash", error=f"was killed: {self.excess}")
         if done is None:
             return outcome("crash", error=f"the worker slot was lost under it: {lost}")
         return outcome("crash", error=f"its process {describe_exit(done['status'])} before it returned predictions")
