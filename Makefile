@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-browser lint bench lock schema clean
+.PHONY: setup demo test test-browser lint bench chaos lock schema clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,9 @@ bench: setup  ## loop, folds and screen, as ratios within one run
 	@$(BIN)/python -m benchmarks.fold_start
 	@$(BIN)/python -m benchmarks.loop_overhead
 	@$(BIN)/python -m benchmarks.screen
+
+chaos: setup  ## kill the engine, its workers and its disk for some minutes: is anything lost, doubled, corrupt?
+	@$(BIN)/python -m benchmarks.chaos
 
 lock: setup  ## resolve requirements.lock anew (hashed, without addresses)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
