@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-browser lint bench chaos lock schema clean
+.PHONY: setup demo test test-browser chaos fuzz lint bench lock schema clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,11 @@ test-browser: setup  ## the screen in a real browser; needs chromium
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { echo "test-browser needs chromium: apt-get install chromium" >&2; exit 1; }
 	@AUTOKAGGLE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
+SECONDS ?= 30
+fuzz: setup  ## attack every parser, SECONDS each (or TARGET="csv event"); installs atheris
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python "atheris>=3.0"
+	@$(BIN)/python -m tests.fuzz $(SECONDS) $(TARGET)
 
 lint: setup  ## style, types, import contracts
 	@$(BIN)/ruff check .

@@ -279,7 +279,15 @@ def settle(registry: Registry, row: Row, state: str, result: str) -> None:
 
 
 def _waiting(registry: Registry) -> list[Row]:
-    return registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id")
+    """Queued commands, oldest first; what no viewer of ours can have written is refused at once."""
+    sound = []
+    for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
+        times = isinstance(row["at"], int | float) and isinstance(row["run"], str | None)
+        if times and isinstance(row["verb"], str) and isinstance(row["args"], dict):
+            sound.append(row)
+        else:
+            settle(registry, {**row, "verb": "?", "args": {}}, "refused", "it is no command")
+    return sound
 
 
 def _wanted(row: Row) -> str:

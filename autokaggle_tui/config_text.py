@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import ConfigError
+from experiments.jail import read_text
 
 
 def read_json(path: Path) -> Any:
@@ -16,7 +17,7 @@ def read_json(path: Path) -> Any:
         ConfigError: The file is missing, unreadable, not UTF-8 or not JSON.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text(path, links=True, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no {path}",

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from autokaggle_tui.fitting import MALFORMED
 from autokaggle_tui.wording import gain_text, score_text
 from experiments.errors import AutokaggleError
 from experiments.schema import Row
@@ -55,13 +56,16 @@ class Alert:
 
 
 def notice(event: Mapping[str, Any]) -> Alert | None:
-    """How an event deserves to be told; None for nearly all of them.
+    """How an event deserves to be told; None for nearly all of them, and for malformed ones.
 
     Args:
         event: A row of the events table, its data decoded.
     """
     make = _ALERTS.get(event["kind"])
-    return None if make is None else make(event["data"])
+    try:
+        return None if make is None else make(event["data"])
+    except MALFORMED:
+        return None
 
 
 def _command(data: Mapping[str, Any]) -> Alert | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from autokaggle_tui.fitting import MALFORMED, fit
 from autokaggle_tui.state import (
     Notice,
     Now,
@@ -30,7 +31,7 @@ _NOW_COLUMNS = frozenset(item.name for item in fields(Now))
 
 
 def reduce(state: State, event: Row) -> State:
-    """The state after one more event; unknown kinds and events it has seen change nothing else.
+    """The state after one more event; unknown kinds, events it has seen and malformed ones change nothing else.
 
     Args:
         event: A row of the events table, its data decoded.
@@ -38,19 +39,25 @@ def reduce(state: State, event: Row) -> State:
     if event["id"] <= state.last_id:
         return state
     change = _CHANGES.get(event["kind"])
-    changed = state if change is None else change(state, event)
+    try:
+        changed = state if change is None else change(state, event)
+    except MALFORMED:
+        changed = state
     return replace(changed, last_id=event["id"], now=reduce_now(changed.now, event))
 
 
 def reduce_now(now: Now, event: Row) -> Now:
     """Where the run stands after one more event."""
     change = _MOVES.get(event["kind"])
-    return now if change is None else change(now, event)
+    try:
+        return now if change is None else fit(change(now, event))
+    except MALFORMED:
+        return now
 
 
 def _with_result(state: State, name: str, **changes: Any) -> State:
     old = state.results.get(name, Result(name))
-    return replace(state, results={**state.results, name: replace(old, **changes)})
+    return replace(state, results={**state.results, name: fit(replace(old, **changes))})
 
 
 def _round_started(state: State, event: Row) -> State:
@@ -87,7 +94,8 @@ def _experiment(state: State, event: Row) -> State:
 
 
 def _champion(state: State, event: Row) -> State:
-    return replace(state, champion=event["data"]["experiment"])
+    name = event["data"]["experiment"]
+    return replace(state, champion=name) if name in state.results else state
 
 
 def _verdict(state: State, event: Row) -> State:
@@ -113,7 +121,7 @@ def _submission(state: State, event: Row) -> State:
 def _call(state: State, event: Row) -> State:
     call = event["data"]
     role, cost = call["role"], call["cost"]
-    spent = Spent(1, call["input_tokens"], call["output_tokens"], cost)
+    spent = fit(Spent(1, call["input_tokens"], call["output_tokens"], cost))
     changed = replace(
         state,
         spent=state.spent.joined(spent),
@@ -126,7 +134,7 @@ def _call(state: State, event: Row) -> State:
 
 
 def _notice(state: State, event: Row) -> State:
-    notice = Notice(event["at"], event["kind"], event["data"]["text"])
+    notice = fit(Notice(event["at"], event["kind"], event["data"]["text"]))
     return replace(state, notices=(*state.notices, notice)[-KEPT_NOTICES:])
 
 
@@ -201,13 +209,13 @@ def _round_over(now: Now, _event: Row) -> Now:
 
 def _phase_started(now: Now, event: Row) -> Now:
     data = event["data"]
-    phase = PhaseNow(data["phase"], data["role"], data["model"], data["attempt"], event["at"])
+    phase = fit(PhaseNow(data["phase"], data["role"], data["model"], data["attempt"], event["at"]))
     return replace(now, phase=phase)
 
 
 def _phase_done(now: Now, event: Row) -> Now:
     data = event["data"]
-    done = PhaseDone(data["phase"], data["role"], data["outcome"], data["line"])
+    done = fit(PhaseDone(data["phase"], data["role"], data["outcome"], data["line"]))
     return replace(now, phase=None, phases=(*now.phases, done))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import tempfile
@@ -12,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autokaggle_tui.config_text import read_json
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import ConfigError, UsageError, WorkspaceError
+from experiments.errors import UsageError, WorkspaceError
 from experiments.files import TEMPORARY, sha256_file, sync_folder, write_atomic
 from experiments.learnings import master_copy
 from experiments.spec import Spec
@@ -154,10 +154,7 @@ def check_unused(workspace: Workspace) -> None:
 
 
 def _is_template(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="Mend or remove it.") from None
+    content = read_json(path)
     return isinstance(content, dict) and content.get("competition") == TEMPLATE
 
 

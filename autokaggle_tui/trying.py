@@ -18,6 +18,7 @@ from autokaggle_tui.workspace import Workspace
 from experiments.code import normalised_code_sha
 from experiments.errors import UsageError
 from experiments.files import sha256_text, write_atomic
+from experiments.jail import read_text
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -81,7 +82,7 @@ def read_experiment(file: Path) -> str:
         UsageError: It cannot be read, is not Python, or has no fit_predict.
     """
     try:
-        code = file.read_text(encoding="utf-8")
+        code = read_text(file, links=True)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
     wrong = code_problem(code, file.name)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from experiments.jail import open_regular
+
 TEMPORARY = ".tmp-"
 _ATTEMPTS = 3
 
@@ -53,7 +55,7 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's content."""
-    with path.open("rb") as file:
+    with open_regular(path, links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

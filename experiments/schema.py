@@ -291,8 +291,15 @@ def _version_error(path: Path, version: int) -> RegistryError:
 
 
 def decode(row: sqlite3.Row) -> Row:
-    """A row as a dict, its JSON columns decoded."""
+    """A row as a dict, its JSON columns decoded; None for what is no JSON."""
     return {
-        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
+        key: _decoded(value) if key in JSON_COLUMNS and isinstance(value, str) else value
         for key, value in zip(row.keys(), tuple(row), strict=True)
     }
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

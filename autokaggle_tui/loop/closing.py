@@ -11,6 +11,7 @@ from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import decide, submit, submitted
 from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
+from experiments.jail import read_text
 from experiments.predictions import array_sha, save_array
 from experiments.schema import Row
 
@@ -85,7 +86,7 @@ class Closing:
         if row is None:
             return None
         try:
-            code = (self.campaign.workspace.rounds / f"{row['id']}_experiment.py").read_text(encoding="utf-8")
+            code = read_text(self.campaign.workspace.rounds / f"{row['id']}_experiment.py", links=True)
         except (OSError, UnicodeDecodeError):
             return None
         found = self.runner.partial_test(row["id"], code)

@@ -23,6 +23,7 @@ from backends.models.registry import open_model
 from backends.models.tasks import CampaignView, Phase, Role, Task
 from experiments.errors import ModelError
 from experiments.files import sha256_text, write_atomic
+from experiments.jail import read_text
 from experiments.text import one_line
 
 ROLES: tuple[Role, ...] = ("researcher", "builder", "reviewer")
@@ -177,7 +178,7 @@ class Desk:
         row = self.campaign.registry.done_phase(task.round, task.phase, attempt)
         if row is None:
             return None
-        files = self._read(task)
+        files = self._read(task, links=True)
         if files is None or problem(task, "", files):
             return None
         return PhaseResult(row["outcome"], row["detail"].get("line", ""), files, fresh=False)
@@ -206,12 +207,17 @@ class Desk:
         paths = (self.campaign.workspace.rounds / name for name in task.outputs)
         return any(path.stat().st_mtime < began - 1.0 for path in paths)
 
-    def _read(self, task: Task) -> dict[str, str] | None:
+    def _read(self, task: Task, *, links: bool = False) -> dict[str, str] | None:
+        """The phase's files as they lie in rounds/; None when one is missing or is not what an agent writes.
+
+        Args:
+            links: The registry knows them: a person may have moved them elsewhere, or backed them up by hard links.
+        """
         files = {}
         for name in task.outputs:
             path = self.campaign.workspace.rounds / name
             try:
-                files[name] = path.read_text(encoding="utf-8")
+                files[name] = read_text(path, links=links)
             except (OSError, UnicodeDecodeError):
                 return None
         return files

@@ -20,6 +20,7 @@ import platformdirs
 
 from experiments.errors import DataError, PlatformError
 from experiments.files import write_atomic
+from experiments.jail import read_regular
 from experiments.spec import TaskType
 from experiments.submission import SubmissionFormat
 from experiments.tables import read_text
@@ -118,7 +119,7 @@ class LocalCompetition:
                 hint="Run `autokaggle-tui init` in a new folder; AUTOKAGGLE_DATA_HOME must be as it was then.",
             )
         try:
-            about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about: dict[str, Any] = json.loads(read_regular(folder / ABOUT, links=True))
             form = about["submission"]
             classes = about["classes"]
             return cls(

@@ -26,6 +26,7 @@ from autokaggle_tui.ui.widgets.sheet import Column, Line, Sheet
 from autokaggle_tui.ui.widgets.verdict_log import SIGNS
 from autokaggle_tui.workspace import round_name
 from experiments.errors import RuleError
+from experiments.jail import read_text
 from experiments.learnings import BUILT_IN, FILE_NAME, Rule, Rules
 from experiments.text import clean, one_line
 
@@ -209,7 +210,7 @@ class LearningsScreen(PaneScreen[None]):
     def _read(self) -> None:
         path = self.cockpit.workspace.learnings
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, links=True)
         except FileNotFoundError:
             reading = Reading(rules=Rules.built_in(), problem=f"{FILE_NAME} is missing: the built-in rules apply.")
         except UnicodeDecodeError as error:
