@@ -19,6 +19,7 @@ from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
+from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
 from backends.models.tasks import Role
@@ -226,6 +227,7 @@ def obey_now(workspace: Workspace) -> None:
         RegistryError: The registry cannot be opened.
     """
     with workspace.locked():
+        ready_registry(workspace)
         registry = Registry(workspace.facts)
         try:
             refuse_unfinished(registry)

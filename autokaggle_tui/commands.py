@@ -15,7 +15,7 @@ from autokaggle_tui.failures import explain
 from autokaggle_tui.launching import MODULE
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
-from experiments.schema import open_viewer
+from experiments.schema import connect_existing, open_viewer
 from experiments.text import clean, one_line
 
 ANSWER_SECONDS = 10.0
@@ -50,8 +50,7 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
     if verb == "model" and not workspace.facts.exists():
         return _model_now(workspace, args or {})
     _await_registry(workspace)
-    connection = sqlite3.connect(workspace.facts, timeout=30, isolation_level=None)
-    connection.row_factory = sqlite3.Row
+    connection = connect_existing(workspace.facts)
     name = uuid.uuid4().hex
     told = {key: clean(value) if isinstance(value, str) else value for key, value in (args or {}).items()}
     try:

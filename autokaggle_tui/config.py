@@ -383,7 +383,7 @@ def _described(name: str, info: ValidationInfo) -> Metric:
 
 def main() -> None:
     """Write the schema beside this module."""
-    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+    write_atomic(SCHEMA_FILE, (json.dumps(json_schema(), indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

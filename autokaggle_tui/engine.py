@@ -23,6 +23,7 @@ from autokaggle_tui.config import Compute, Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
+from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import ROLES, Desk
@@ -33,6 +34,7 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
+from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace
 from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
@@ -42,6 +44,7 @@ from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
+from experiments.files import make_folder
 from experiments.foldcache import FoldCache
 from experiments.registry import Registry
 from experiments.schema import Row
@@ -100,6 +103,9 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
         locked_at = time.time()
+        restored = ready_registry(workspace)
+        if restored is not None:
+            listener(restored)
         scratch = scratch_folder(workspace)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         slots, threads = config.compute.resolve()
@@ -112,11 +118,18 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         metric = config.metric(workspace.root)
         spec, folder = config.spec(), config.data_path(workspace.root)
         competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
-        workspace.rounds.mkdir(parents=True, exist_ok=True)
+        make_folder(workspace.rounds)
         workspace.sweep()
         registry = Registry(workspace.facts)
         stack.callback(registry.close)
-        registry.on_event = listener
+        keeper = Keeper(registry, workspace.backups)
+        stack.push_async_callback(keeper.close)
+
+        def told(row: Row) -> None:
+            listener(row)
+            keeper.hear(row)
+
+        registry.on_event = told
         live = Live(workspace.live)
         stack.callback(live.close)
         campaign = open_campaign(workspace, config, competition, metric, registry, live)

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
+from experiments.schema import DAMAGED
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -57,8 +58,8 @@ def _explain_database(error: sqlite3.DatabaseError, place: Path) -> AutokaggleEr
         sqlite3.SQLITE_PERM: "Change the permissions of the folder and of its files.",
         sqlite3.SQLITE_BUSY: f"Another program holds the file: end it. {GOES_ON}",
         sqlite3.SQLITE_LOCKED: f"Another program holds the file: end it. {GOES_ON}",
-        sqlite3.SQLITE_CORRUPT: "Restore autokaggle.db from a backup, or move it away.",
-        sqlite3.SQLITE_NOTADB: "Restore autokaggle.db from a backup, or move it away.",
+        sqlite3.SQLITE_CORRUPT: DAMAGED,
+        sqlite3.SQLITE_NOTADB: DAMAGED,
     }.get(code)
     return None if hint is None else RegistryError(f"the databases in {place}: {error}.", hint=hint)
 

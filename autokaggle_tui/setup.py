@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from autokaggle_tui.config_text import read_json
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import UsageError, WorkspaceError
-from experiments.files import TEMPORARY, sha256_file, sync_folder, write_atomic
+from experiments.files import TEMPORARY, make_folder, sha256_file, sync_folder, write_atomic
 from experiments.learnings import master_copy
 from experiments.spec import Spec
 
@@ -235,7 +235,7 @@ def _register(given: Given, competition: Competition, held: HeldOut | None) -> L
 @contextmanager
 def _staging(workspace: Path) -> Iterator[Path]:
     """A folder in the workspace (one file system) that is gone at the end; strays of a killed init go too."""
-    workspace.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace)
     for stray in workspace.glob(f"{STAGING}*"):
         shutil.rmtree(stray, ignore_errors=True)
     folder = workspace / f"{STAGING}{secrets.token_hex(6)}"
@@ -261,7 +261,7 @@ def _check_data_folder(data: Path, staged: Path) -> None:
 
 
 def _publish(staged: Path, data: Path) -> list[str]:
-    data.mkdir(exist_ok=True)
+    make_folder(data)
     written = []
     for file in sorted(staged.iterdir()):
         # One that is there is the same, byte for byte, and may be the person's own.

@@ -104,8 +104,11 @@ def _open(bench: Bench, file: Path, code: str) -> str:
     )
     if before is not None:
         return str(before["id"])
-    count = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'"))
-    name = f"T{count + 1:02d}"
+    number = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'")) + 1
+    # A restored registry does not know every file that is there.
+    while (campaign.workspace.rounds / f"T{number:02d}_experiment.py").exists():
+        number += 1
+    name = f"T{number:02d}"
     idea = one_line(f"tried {file.name}", 100)
     write_atomic(campaign.workspace.rounds / f"{name}_experiment.py", code.encode())
     with registry.transaction():

@@ -7,7 +7,8 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,31 +18,69 @@ TEMPORARY = ".tmp-"
 _ATTEMPTS = 3
 
 
-def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never a part.
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """A temporary file to be filled, which takes its name when the block ends well, and is gone when it does not.
 
-    Temporary in the same folder, fsync, rename, fsync of the folder.
+    O_EXCL temporary in the same folder, fsync, rename, fsync of the folder: a crash leaves the old file or the new
+    one. The permissions of a file that is replaced stay.
 
     Args:
         path: Where the file is published; its folder is made when missing.
-        content: The bytes, or a function that writes them to an open binary file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644))
     try:
-        with os.fdopen(descriptor, "w+b") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            if path.is_file():
+                os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never a part.
+
+    Args:
+        path: Where the file is published; its folder is made when missing.
+        content: The bytes, or a function that writes them to an open binary file.
+    """
+    with published(path) as temporary, temporary.open("r+b") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that a power cut does not take them along with what is in them."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sweep_folder(folder: Path, *, deep: bool = False) -> list[Path]:
+    """Remove temporary files that a killed process left; returns what was removed.
+
+    Args:
+        deep: In the folders below as well.
+    """
+    pattern = f"{TEMPORARY}*"
+    stray = [path for path in (folder.rglob(pattern) if deep else folder.glob(pattern)) if path.is_file()]
+    for path in stray:
+        path.unlink(missing_ok=True)
+    return stray
 
 
 def sync_folder(folder: Path) -> None:

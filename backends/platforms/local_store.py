@@ -19,7 +19,7 @@ import pandas as pd
 import platformdirs
 
 from experiments.errors import DataError, PlatformError
-from experiments.files import write_atomic
+from experiments.files import make_folder, sync_folder, write_atomic
 from experiments.jail import read_regular
 from experiments.spec import TaskType
 from experiments.submission import SubmissionFormat
@@ -181,7 +181,7 @@ def public_half(labels: Sequence[str], task_type: TaskType, seed: int) -> np.nda
 
 
 def _claim(home: Path, slug: str) -> Path:
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     number = 1
     while True:
         folder = home / (slug if number == 1 else f"{slug}-{number}")
@@ -190,6 +190,7 @@ def _claim(home: Path, slug: str) -> Path:
         except FileExistsError:
             number += 1
         else:
+            sync_folder(home)
             return folder
 
 
