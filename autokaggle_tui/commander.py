@@ -31,6 +31,7 @@ from experiments.text import clean, one_line
 OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
 TICK_SECONDS = 0.2
 BEAT_EVERY = 25
+LOOK_EVERY = 5
 CUT_SHORT = "the engine ended before it was done"
 
 
@@ -55,10 +56,13 @@ class Commander:
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
     _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def serve(self, beat: Callable[[], None]) -> None:
-        """Obey commands five times a second, for ever; ``beat`` is called every five seconds."""
+    async def serve(self, beat: Callable[[], None], look: Callable[[], None]) -> None:
+        """Obey commands five times a second, for ever; ``look`` is called every second, ``beat`` every five."""
         count = 0
         while True:
+            # First, so that a sleep is told before what was asked after it.
+            if count % LOOK_EVERY == 0:
+                look()
             self.obey()
             self.campaign.live.flush()
             count += 1
@@ -116,8 +120,7 @@ class Commander:
             self.control.pause()
             return "pausing after the folds that run now"
         if verb == "resume":
-            self.control.resume()
-            return "going on"
+            return self._resume()
         if verb == "stop":
             self.control.stop()
             return "stopping after the current step"
@@ -133,6 +136,14 @@ class Commander:
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
         return obey_anywhere(self.campaign.registry, row, self.campaign.workspace.root)
+
+    def _resume(self) -> str:
+        """Lift the person's pause; that of a machine that is short of something is not theirs to lift."""
+        held = self.control.held
+        if held is not None and not self.control.asked:
+            raise Refused(f"{held.text}; the loop goes on by itself once {held.until}")
+        self.control.resume()
+        return "going on" if held is None else f"going on once {held.until} ({held.text})"
 
     def _model(self, role: str, model: str) -> str:
         known = change_model(self.campaign.workspace.root, role, model)

@@ -233,6 +233,8 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
     "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",
     "deadline": lambda row: _deadline(row["data"]),
+    "held": lambda row: f"     paused: {row['data']['text']}; goes on by itself once {row['data']['until']}",
+    "released": lambda row: f"     goes on: {row['data']['text']}",
     "plan_replaced": _text,
     "unfit": _text,
     "warning": _text,
@@ -246,6 +248,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
 _STYLES = {
     "champion": "bold green",
     "warning": "yellow",
+    "held": "yellow",
     "verdict": "yellow",
     "run_started": "bold",
     "run_ended": "bold",

@@ -25,6 +25,7 @@ def print_status(found: Row) -> None:
     else:
         print(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
     state = found["state"] if engine["running"] else "not running"
+    state += f": {engine['held']}" if engine["held"] else ""
     print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
     if run:
         of = f" of {run['rounds']}" if run["rounds"] else ""

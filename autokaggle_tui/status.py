@@ -42,7 +42,12 @@ def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
     played = [row.round for row in state.results.values() if row.round is not None]
     return {
         "state": engine,
-        "engine": {"running": pid is not None, "pid": pid, "paused": engine == "paused"},
+        "engine": {
+            "running": pid is not None,
+            "pid": pid,
+            "paused": engine == "paused",
+            "held": run.held if run.held and engine in ("pausing", "paused") else None,
+        },
         "competition": run.competition,
         "metric": run.metric,
         "direction": run.direction,

@@ -67,6 +67,7 @@ class Orchestrator:
         if reason is None:
             reason = await self._rounds()
             registry.set_fact(over, reason)
+        await self.control.checkpoint()
         await self.closing.close()
         return reason
 
