@@ -9,7 +9,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.commands import CARRIED_OUT, in_one_line
@@ -19,6 +18,8 @@ from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
+from autokaggle_tui.pruning import mark, prunable, remove
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
 from backends.models.tasks import Role
@@ -111,6 +112,7 @@ class Commander:
                     settle(registry, row, "refused", one_line(bug))
                     continue
                 settle(registry, row, "accepted" if row["verb"] in CARRIED_OUT else "done", result)
+            sweep_after(registry, row, self.campaign.workspace)
             if row["verb"] in CARRIED_OUT:
                 self._working[asyncio.create_task(self._carry_out(row))] = row
 
@@ -135,7 +137,7 @@ class Commander:
             return f"asking {args['model']}"
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
-        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace.root)
+        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace)
 
     def _resume(self) -> str:
         """Lift the person's pause; that of a machine that is short of something is not theirs to lift."""
@@ -196,6 +198,8 @@ class Commander:
         if experiment is None:
             raise Refused(f"there is no experiment {wanted!r}" if wanted else "there is no champion yet")
         name = experiment["id"]
+        if registry.value("SELECT pruned_at FROM predictions WHERE experiment = ?", [name]) is not None:
+            raise Refused(f"the predictions of {name} were pruned")
         if registry.value("SELECT test FROM predictions WHERE experiment = ?", [name]) is None:
             why = one_line(experiment["reason"]) or experiment["status"]
             raise Refused(f"{name} has no complete prediction ({why})")
@@ -243,15 +247,22 @@ def obey_now(workspace: Workspace) -> None:
             for row in _waiting(registry):
                 with registry.transaction():
                     try:
-                        settle(registry, row, "done", obey_anywhere(registry, row, workspace.root))
+                        settle(registry, row, "done", obey_anywhere(registry, row, workspace))
                     except (Refused, AutokaggleError) as refusal:
                         settle(registry, row, "refused", in_one_line(refusal))
+                sweep_after(registry, row, workspace)
         finally:
             registry.close()
 
 
-def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
-    """Commands that need no running loop: ``hint``, ``retro`` and ``model``.
+def sweep_after(registry: Registry, row: Row, workspace: Workspace) -> None:
+    """What a command leaves to do once it is a fact: pruned files go when the registry has said so."""
+    if row["verb"] == "prune":
+        remove([item for item in prunable(registry.rows, workspace.rounds) if item.settled], workspace.rounds)
+
+
+def obey_anywhere(registry: Registry, row: Row, workspace: Workspace) -> str:
+    """Commands that need no running loop: ``hint``, ``retro``, ``model`` and ``prune``.
 
     Raises:
         Refused: The verb is unknown, or needs an engine.
@@ -259,7 +270,7 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     """
     if row["verb"] == "model":
         role, model = str(row["args"].get("role", "")), str(row["args"].get("model", ""))
-        change_model(root, role, model)
+        change_model(workspace.root, role, model)
         return f"{role} uses {model} from the next phase on"
     if row["verb"] == "hint":
         text = clean(str(row["args"].get("text", ""))).strip()
@@ -269,6 +280,11 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     if row["verb"] == "retro":
         registry.set_fact(RETRO_WANTED, "1")
         return "the next round opens with a retrospective"
+    if row["verb"] == "prune":
+        found = prunable(registry.rows, workspace.rounds)
+        mark(registry, found, "command")
+        size = size_text(sum(item.bytes for item in found))
+        return f"predictions of {len(found)} experiments pruned, {size}" if found else "nothing may be pruned"
     if row["verb"] in OF_THIS_RUN | CARRIED_OUT:
         raise Refused("no engine is running")
     raise Refused(f"unknown command {row['verb']!r}")

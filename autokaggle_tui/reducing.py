@@ -90,6 +90,14 @@ def _champion(state: State, event: Row) -> State:
     return replace(state, champion=event["data"]["experiment"])
 
 
+def _pruned(state: State, event: Row) -> State:
+    gone = set(event["data"]["experiments"]) & set(state.results)
+    return replace(
+        state,
+        results={name: replace(row, in_pool=False) if name in gone else row for name, row in state.results.items()},
+    )
+
+
 def _verdict(state: State, event: Row) -> State:
     verdict = verdict_of({**event["data"], "at": event["at"], "round": event["round"]})
     verdicts = (*state.verdicts, verdict)[-KEPT_VERDICTS:]
@@ -138,6 +146,7 @@ _CHANGES: Mapping[str, Callable[[State, Row], State]] = {
     "experiment_done": _experiment,
     "imported": _experiment,
     "champion": _champion,
+    "pruned": _pruned,
     "verdict": _verdict,
     "submission": _submission,
     "call": _call,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from autokaggle_tui.control import Control, Hold
 from autokaggle_tui.durations import format_duration
 from autokaggle_tui.notifying import watch_deadline
 from autokaggle_tui.sizes import size_text
+from autokaggle_tui.usage import free_bytes
 from experiments.registry import Registry
 
 DISK = "disk"
@@ -77,15 +77,6 @@ def measure(workspace: Path, temporary: Path) -> Figures:
         monotonic=time.monotonic(),
         boot=boot,
     )
-
-
-def free_bytes(place: Path) -> int | None:
-    """What this account may still write there; None where the file system does not say."""
-    try:
-        found = os.statvfs(place)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize if found.f_blocks else None
 
 
 def available_memory() -> int:
