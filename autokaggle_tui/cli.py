@@ -315,16 +315,21 @@ def submissions(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: 
 
 
 def _ask(ctx: typer.Context, workspace: Path | None, verb: str, **args: str) -> None:
+    print(_answer(_workspace(ctx, workspace), verb, **args))
+
+
+def _answer(place: Workspace, verb: str, **args: str) -> str:
+    """What the engine says to a command it has obeyed."""
     from autokaggle_tui.commands import ask
 
-    answer = ask(_workspace(ctx, workspace), verb, args)
+    answer = ask(place, verb, args)
     if answer.state == "queued":
         raise AutokaggleError(f"{verb}: the engine has not answered yet.", hint="It will obey at its next step.")
     if answer.state == "accepted":
         raise AutokaggleError(f"{verb}: the engine is not done yet.", hint="`autokaggle-tui status` tells more later.")
     if answer.state == "refused":
         raise AutokaggleError(f"{verb} was refused: {answer.result}.")
-    print(answer.result)
+    return answer.result
 
 
 @app.command()
@@ -388,6 +393,27 @@ def submit(
 ) -> None:
     """Submit a prediction now, within quota and deadline; the running engine does it."""
     _ask(ctx, workspace, "submit", experiment=experiment)
+
+
+@app.command()
+def prune(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove predictions that can never matter again: never the pool's, the champion's, a blend's or a submission's."""
+    from autokaggle_tui.loading import load_prunable
+    from autokaggle_tui.printing import print_prunable
+
+    place = _workspace(ctx, workspace)
+    found = load_prunable(place)
+    said = _answer(place, "prune") if found and not dry_run else ""
+    if as_json:
+        _say({"pruned": not dry_run, "bytes": sum(i.bytes for i in found), "experiments": [asdict(i) for i in found]})
+    else:
+        print_prunable(found)
+        print(said or ("nothing was removed" if found else "nothing may be pruned"))
 
 
 @app.command(hidden=True)

@@ -9,7 +9,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.commands import CARRIED_OUT, in_one_line
@@ -19,7 +18,9 @@ from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
+from autokaggle_tui.pruning import mark, prunable, remove
 from autokaggle_tui.restoring import ready_registry
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
 from backends.models.tasks import Role
@@ -32,6 +33,7 @@ from experiments.text import clean, one_line
 OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
 TICK_SECONDS = 0.2
 BEAT_EVERY = 25
+LOOK_EVERY = 5
 CUT_SHORT = "the engine ended before it was done"
 
 
@@ -56,10 +58,13 @@ class Commander:
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
     _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def serve(self, beat: Callable[[], None]) -> None:
-        """Obey commands five times a second, for ever; ``beat`` is called every five seconds."""
+    async def serve(self, beat: Callable[[], None], look: Callable[[], None]) -> None:
+        """Obey commands five times a second, for ever; ``look`` is called every second, ``beat`` every five."""
         count = 0
         while True:
+            # First, so that a sleep is told before what was asked after it.
+            if count % LOOK_EVERY == 0:
+                look()
             self.obey()
             self.campaign.live.flush()
             count += 1
@@ -108,6 +113,7 @@ class Commander:
                     settle(registry, row, "refused", one_line(bug))
                     continue
                 settle(registry, row, "accepted" if row["verb"] in CARRIED_OUT else "done", result)
+            sweep_after(registry, row, self.campaign.workspace)
             if row["verb"] in CARRIED_OUT:
                 self._working[asyncio.create_task(self._carry_out(row))] = row
 
@@ -117,8 +123,7 @@ class Commander:
             self.control.pause()
             return "pausing after the folds that run now"
         if verb == "resume":
-            self.control.resume()
-            return "going on"
+            return self._resume()
         if verb == "stop":
             self.control.stop()
             return "stopping after the current step"
@@ -133,7 +138,15 @@ class Commander:
             return f"asking {args['model']}"
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
-        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace.root)
+        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace)
+
+    def _resume(self) -> str:
+        """Lift the person's pause; that of a machine that is short of something is not theirs to lift."""
+        held = self.control.held
+        if held is not None and not self.control.asked:
+            raise Refused(f"{held.text}; the loop goes on by itself once {held.until}")
+        self.control.resume()
+        return "going on" if held is None else f"going on once {held.until} ({held.text})"
 
     def _model(self, role: str, model: str) -> str:
         known = change_model(self.campaign.workspace.root, role, model)
@@ -186,6 +199,8 @@ class Commander:
         if experiment is None:
             raise Refused(f"there is no experiment {wanted!r}" if wanted else "there is no champion yet")
         name = experiment["id"]
+        if registry.value("SELECT pruned_at FROM predictions WHERE experiment = ?", [name]) is not None:
+            raise Refused(f"the predictions of {name} were pruned")
         if registry.value("SELECT test FROM predictions WHERE experiment = ?", [name]) is None:
             why = one_line(experiment["reason"]) or experiment["status"]
             raise Refused(f"{name} has no complete prediction ({why})")
@@ -234,15 +249,22 @@ def obey_now(workspace: Workspace) -> None:
             for row in _waiting(registry):
                 with registry.transaction():
                     try:
-                        settle(registry, row, "done", obey_anywhere(registry, row, workspace.root))
+                        settle(registry, row, "done", obey_anywhere(registry, row, workspace))
                     except (Refused, AutokaggleError) as refusal:
                         settle(registry, row, "refused", in_one_line(refusal))
+                sweep_after(registry, row, workspace)
         finally:
             registry.close()
 
 
-def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
-    """Commands that need no running loop: ``hint``, ``retro`` and ``model``.
+def sweep_after(registry: Registry, row: Row, workspace: Workspace) -> None:
+    """What a command leaves to do once it is a fact: pruned files go when the registry has said so."""
+    if row["verb"] == "prune":
+        remove([item for item in prunable(registry.rows, workspace.rounds) if item.settled], workspace.rounds)
+
+
+def obey_anywhere(registry: Registry, row: Row, workspace: Workspace) -> str:
+    """Commands that need no running loop: ``hint``, ``retro``, ``model`` and ``prune``.
 
     Raises:
         Refused: The verb is unknown, or needs an engine.
@@ -250,7 +272,7 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     """
     if row["verb"] == "model":
         role, model = str(row["args"].get("role", "")), str(row["args"].get("model", ""))
-        change_model(root, role, model)
+        change_model(workspace.root, role, model)
         return f"{role} uses {model} from the next phase on"
     if row["verb"] == "hint":
         text = clean(str(row["args"].get("text", ""))).strip()
@@ -260,6 +282,11 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     if row["verb"] == "retro":
         registry.set_fact(RETRO_WANTED, "1")
         return "the next round opens with a retrospective"
+    if row["verb"] == "prune":
+        found = prunable(registry.rows, workspace.rounds)
+        mark(registry, found, "command")
+        size = size_text(sum(item.bytes for item in found))
+        return f"predictions of {len(found)} experiments pruned, {size}" if found else "nothing may be pruned"
     if row["verb"] in OF_THIS_RUN | CARRIED_OUT:
         raise Refused("no engine is running")
     raise Refused(f"unknown command {row['verb']!r}")

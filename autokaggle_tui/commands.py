@@ -21,7 +21,7 @@ from experiments.text import clean, one_line
 ANSWER_SECONDS = 10.0
 SLOW_SECONDS = 60.0
 POLL_SECONDS = 0.05
-ANYWHERE = frozenset({"hint", "retro", "model"})
+ANYWHERE = frozenset({"hint", "retro", "model", "prune"})
 CARRIED_OUT = frozenset({"submit", "probe-model"})
 
 

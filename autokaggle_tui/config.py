@@ -20,6 +20,8 @@ from autokaggle_tui.config_fields import (
     ModelName,
     Name,
     PathText,
+    Size,
+    SizeOrAll,
     one_line,
 )
 from autokaggle_tui.config_text import read_json
@@ -105,6 +107,18 @@ class Budget(_Section):
     """Rounds of a run."""
 
 
+class Resources(_Section):
+    """What the loop leaves of the machine. Below a floor it pauses between folds, and goes on by itself later."""
+
+    min_memory: Size = 256 * 2**20
+    """Memory that must be available, e.g. "1g"; "0" does not look."""
+    min_disk: Size = 2**30
+    """Free space that the disks of the workspace and of the temporary folder must have; "0" does not look."""
+    keep_predictions: SizeOrAll = "all"
+    """How much predictions may take, e.g. "20g"; above it the oldest go that no blend, champion or submission can need.
+    "all" keeps everything."""
+
+
 class Config(_Section):
     """Settings of an autokaggle-tui workspace."""
 
@@ -157,6 +171,8 @@ class Config(_Section):
     """Where the folds run."""
     budget: Budget = Budget()
     """Hard caps on time, rounds and money."""
+    resources: Resources = Resources()
+    """Memory and disk below which the loop pauses, and how much predictions may take."""
     retro_every: int = Field(default=10, ge=0)
     """A retrospective opens every so many rounds; 0 leaves it to the retro command."""
     respawn_after: int = Field(default=15, ge=1)

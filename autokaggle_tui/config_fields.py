@@ -1,4 +1,4 @@
-"""What single values of config.json may be: durations, deadlines, counts, names, paths, commands and keys."""
+"""What single values of config.json may be: durations, sizes, deadlines, counts, names, paths, commands and keys."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from autokaggle_tui import sizes
 from autokaggle_tui.durations import PATTERN, format_duration, parse_duration
 from backends.models.registry import check_model
 from experiments.errors import AutokaggleError
@@ -32,6 +33,17 @@ def _duration(value: Any) -> float:
         return parse_duration(value)
     except AutokaggleError as error:
         raise ValueError(one_line(error)) from error
+
+
+def _size(value: Any) -> int:
+    try:
+        return sizes.parse_size(value)
+    except AutokaggleError as error:
+        raise ValueError(one_line(error)) from error
+
+
+def _kept_size(value: Any) -> Any:
+    return value if value == "all" else _size(value)
 
 
 def _count_or_auto(value: Any) -> Any:
@@ -121,6 +133,24 @@ Duration = Annotated[
             ]
         }
     ),
+]
+_SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": sizes.PATTERN, "examples": ["1g", "512m", "0"]},
+        {"type": "number", "minimum": 0},
+    ]
+}
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(sizes.format_size, return_type=str, when_used="json"),
+    WithJsonSchema(_SIZE_SCHEMA),
+]
+SizeOrAll = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_kept_size),
+    PlainSerializer(lambda kept: kept if kept == "all" else sizes.format_size(kept), return_type=str, when_used="json"),
+    WithJsonSchema({"anyOf": [{"const": "all"}, *_SIZE_SCHEMA["anyOf"]]}),
 ]
 CountOrAuto = Annotated[
     int | Literal["auto"],

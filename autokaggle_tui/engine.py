@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -34,6 +36,7 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
+from autokaggle_tui.resources import Figures, Watch, measure
 from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace
 from backends.compute.limits import Limits
@@ -84,11 +87,17 @@ class Bench:
     desk: Desk
     experimenter: Experimenter
     commander: Commander
+    watch: Watch
 
 
 @asynccontextmanager
-async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> AsyncIterator[Bench]:
+async def open_bench(
+    workspace: Workspace, listener: Callable[[Row], None], figures: Callable[[], Figures] | None = None
+) -> AsyncIterator[Bench]:
     """Lock the workspace, open everything, start the slots; close it all again.
+
+    Args:
+        figures: How the machine stands, asked once a second; None measures this one.
 
     Raises:
         AutokaggleError: The workspace is busy, or its settings or data cannot be used.
@@ -144,7 +153,9 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
         commander = Commander(campaign, control, desk.overrides, platform, locked_at)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
+        looking = figures or functools.partial(measure, workspace.root, scratch)
+        watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
+        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander, watch)
 
 
 async def _abandon(task: asyncio.Task[None]) -> None:
@@ -222,8 +233,14 @@ async def attended(
         asyncio.CancelledError: It was to end at once.
         Exception: What the work raised, or what kept commands from being obeyed.
     """
+    # Before the first step: a machine that is short of something does not even begin it.
+    try:
+        bench.watch.look()
+    except BaseException:
+        work.close()
+        raise
     working = asyncio.create_task(work)
-    serving = asyncio.create_task(bench.commander.serve(beat))
+    serving = asyncio.create_task(bench.commander.serve(beat, bench.watch.look))
     serving.add_done_callback(lambda _: working.cancel())
 
     def interrupt() -> None:
@@ -364,8 +381,13 @@ class Session:
 
     def _beat(self) -> None:
         """Keep the elapsed time on file, and an eye on the deadline."""
-        self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
-        watch_deadline(self.registry, self.bench.campaign.config.deadline, datetime.now(UTC))
+        try:
+            self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
+            watch_deadline(self.registry, self.bench.campaign.config.deadline, datetime.now(UTC))
+        except sqlite3.OperationalError as error:
+            # A full disk that holds the loop shall not end it: both are done again at the next beat.
+            if self.bench.control.held is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+                raise
 
     def _end(self, status: str, reason: str, code: int) -> int:
         registry = self.registry

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from autokaggle_tui.workspace import round_name
 from experiments.schema import Row
@@ -233,6 +234,9 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
     "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",
     "deadline": lambda row: _deadline(row["data"]),
+    "pruned": lambda row: f"     pruned {row['data']['files']} files of predictions, {size_text(row['data']['bytes'])}",
+    "held": lambda row: f"     paused: {row['data']['text']}; goes on by itself once {row['data']['until']}",
+    "released": lambda row: f"     goes on: {row['data']['text']}",
     "plan_replaced": _text,
     "unfit": _text,
     "warning": _text,
@@ -246,6 +250,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
 _STYLES = {
     "champion": "bold green",
     "warning": "yellow",
+    "held": "yellow",
     "verdict": "yellow",
     "run_started": "bold",
     "run_ended": "bold",

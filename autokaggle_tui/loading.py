@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from autokaggle_tui.fitting import MALFORMED, Record, fit
+from autokaggle_tui.pruning import Prunable, prunable
 from autokaggle_tui.reducing import FOLLOWED, KEPT_NOTICES, KEPT_VERDICTS, OF_A_RUN, reduce_now
 from autokaggle_tui.state import Notice, Now, Result, Spent, State, Submission, result_of, submission_of, verdict_of
 from autokaggle_tui.workspace import Workspace, round_name, round_number
@@ -167,6 +168,15 @@ def _notices(connection: sqlite3.Connection) -> tuple[Notice, ...]:
     return tuple(_sound(lambda row: fit(Notice(row["at"], row["kind"], row["data"]["text"])), reversed(rows)))
 
 
+def load_prunable(workspace: Workspace) -> list[Prunable]:
+    """Predictions that can never matter again, oldest first; the keys are those of ``prune --json``."""
+    connection = open_viewer(workspace.facts)
+    try:
+        return prunable(lambda sql: _rows(connection, sql), workspace.rounds)
+    finally:
+        connection.close()
+
+
 def load_rounds(workspace: Workspace) -> list[Row]:
     """One row per experiment, oldest first; the keys are those of ``rounds --json``."""
     connection = open_viewer(workspace.facts)
@@ -209,6 +219,9 @@ def load_round(workspace: Workspace, name: str) -> Row:
             "folds": rows(
                 "SELECT fold, status, score, seconds, error FROM folds WHERE experiment = ? ORDER BY fold",
                 (wanted,),
+            ),
+            "predictions": _one(
+                connection, "SELECT oof, test, pruned_at FROM predictions WHERE experiment = ?", (wanted,)
             ),
             "phases": rows(
                 "SELECT phase, attempt, role, model, outcome, files, seconds FROM phases WHERE round = ? ORDER BY at",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from experiments.registry import Registry
 
 Severity = Literal["information", "warning", "error"]
-Kind = Literal["paused", "champion", "ended", "failed", "budget", "deadline"]
+Kind = Literal["paused", "held", "released", "champion", "ended", "failed", "budget", "deadline"]
 
 PATIENCE = 30.0
 PATIENCE_AT_THE_END = 10.0
@@ -44,7 +44,7 @@ class Alert:
     """A notification.
 
     Attributes:
-        kind: ``paused``, ``champion``, ``ended``, ``failed``, ``budget`` or ``deadline``.
+        kind: ``paused``, ``held``, ``released``, ``champion``, ``ended``, ``failed``, ``budget`` or ``deadline``.
         title: Two or three words.
         text: One sentence.
     """
@@ -72,6 +72,15 @@ def _command(data: Mapping[str, Any]) -> Alert | None:
     if (data["verb"], data["state"]) != ("pause", "done"):
         return None
     return Alert("paused", "Paused", "The loop pauses after the folds that run now.")
+
+
+def _held(data: Mapping[str, Any]) -> Alert:
+    said = f"The loop pauses: {data['text']}. It goes on once {data['until']}."
+    return Alert("held", "Paused", _text(said), "warning")
+
+
+def _released(data: Mapping[str, Any]) -> Alert:
+    return Alert("released", "Going on", _text(f"The loop goes on: {data['text']}."))
 
 
 def _champion(data: Mapping[str, Any]) -> Alert:
@@ -104,6 +113,8 @@ def _deadline(data: Mapping[str, Any]) -> Alert:
 
 _ALERTS: Mapping[str, Callable[[Mapping[str, Any]], Alert | None]] = {
     "command": _command,
+    "held": _held,
+    "released": _released,
     "champion": _champion,
     "run_ended": _run_ended,
     "deadline": _deadline,

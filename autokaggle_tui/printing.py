@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.state import Row, Submission
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from experiments.text import clean, one_line
@@ -25,6 +27,7 @@ def print_status(found: Row) -> None:
     else:
         print(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
     state = found["state"] if engine["running"] else "not running"
+    state += f": {engine['held']}" if engine["held"] else ""
     print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
     if run:
         of = f" of {run['rounds']}" if run["rounds"] else ""
@@ -44,6 +47,7 @@ def print_status(found: Row) -> None:
     verdict = found["verdict"]
     if verdict:
         print(f"verdict  {verdict_text(verdict)}")
+    print(f"disk     {storage_text(found['storage'])}")
 
 
 def print_rounds(found: Sequence[Row]) -> None:
@@ -76,6 +80,9 @@ def print_round(found: Row, plan: Path) -> None:
         _say(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
         for member, weight in row["members"]:
             _say(f"  {weight:6.3f} {member}")
+    if found["predictions"] and found["predictions"]["pruned_at"] is not None:
+        at = datetime.fromtimestamp(found["predictions"]["pruned_at"], UTC)
+        _say(f"  its predictions were pruned on {at:%Y-%m-%d %H:%M} UTC")
     for fold in found["folds"]:
         _say(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
     for phase in found["phases"]:
@@ -95,6 +102,16 @@ def verdict_text(verdict: Row) -> str:
     reason = verdict["reason"].removeprefix(word).lstrip(":. ")
     head = f"{word} {rule}" if rule else word
     return f"{head}: {reason}" if reason else head
+
+
+def storage_text(storage: Row) -> str:
+    """What a workspace takes, the largest kinds first, and what is left."""
+    kinds = {kind: size for kind, size in storage.items() if kind not in ("total", "prunable", "free") and size}
+    largest = sorted(kinds, key=lambda kind: -kinds[kind])
+    parts = ", ".join(f"{kind} {size_text(kinds[kind])}" for kind in largest)
+    prunable = f"; {size_text(storage['prunable'])} may be pruned" if storage["prunable"] else ""
+    free = "" if storage["free"] is None else f"; {size_text(storage['free'])} free"
+    return f"{size_text(storage['total'])} ({parts}){prunable}{free}"
 
 
 def _say(text: str) -> None:
@@ -119,6 +136,13 @@ def print_submissions(found: Sequence[Submission]) -> None:
         for sent in found
     ]
     _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+
+
+def print_prunable(found: Sequence[Prunable]) -> None:
+    """Predictions that may go, in a line for each experiment."""
+    if found:
+        rows = [(item.experiment, size_text(item.bytes), item.why) for item in found]
+        _print_table(("experiment", "size", "why"), rows, right=("size",))
 
 
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from autokaggle_tui.workspace import round_name
 
 KEPT_VERDICTS = 2_000
 KEPT_NOTICES = 200
-OF_A_RUN = ("run_started", "try_started", "command", "stopping", "run_ended", "try_ended")
+OF_A_RUN = ("run_started", "try_started", "command", "stopping", "held", "released", "slept", "run_ended", "try_ended")
 """Kinds that say how a run stands as a whole."""
 
 _RESULT_COLUMNS = frozenset(item.name for item in fields(Result)) - {"name", "round"}
@@ -98,6 +98,14 @@ def _champion(state: State, event: Row) -> State:
     return replace(state, champion=name) if name in state.results else state
 
 
+def _pruned(state: State, event: Row) -> State:
+    gone = set(event["data"]["experiments"]) & set(state.results)
+    return replace(
+        state,
+        results={name: replace(row, in_pool=False) if name in gone else row for name, row in state.results.items()},
+    )
+
+
 def _verdict(state: State, event: Row) -> State:
     verdict = verdict_of({**event["data"], "at": event["at"], "round": event["round"]})
     verdicts = (*state.verdicts, verdict)[-KEPT_VERDICTS:]
@@ -146,6 +154,7 @@ _CHANGES: Mapping[str, Callable[[State, Row], State]] = {
     "experiment_done": _experiment,
     "imported": _experiment,
     "champion": _champion,
+    "pruned": _pruned,
     "verdict": _verdict,
     "submission": _submission,
     "call": _call,
@@ -164,24 +173,49 @@ def _command(now: Now, event: Row) -> Now:
     if data["state"] != "done" or now.mode in ("idle", "ended"):
         return now
     if data["verb"] == "pause" and now.mode == "running":
-        return replace(now, mode="paused", paused_since=event["at"])
+        return replace(_waiting(now, event["at"]), mode="paused")
     if data["verb"] == "resume" and now.mode == "paused":
-        return replace(_going(now, event["at"]), mode="running")
+        return replace(now if now.held else _going(now, event["at"]), mode="running")
     if data["verb"] == "stop":
-        return replace(_going(now, event["at"]), mode="stopping")
+        return _stopping(now, event)
     if data["verb"] == "model":
         return replace(now, models={**now.models, data["args"]["role"]: data["args"]["model"]})
     return now
 
 
+def _held(now: Now, event: Row) -> Now:
+    """The machine is short of something; a person's pause may have come first."""
+    if now.mode not in ("running", "paused"):
+        return now
+    return replace(_waiting(now, event["at"]), held=event["data"]["text"])
+
+
+def _released(now: Now, event: Row) -> Now:
+    return replace(now if now.mode == "paused" else _going(now, event["at"]), held="")
+
+
+def _slept(now: Now, event: Row) -> Now:
+    """Move what runs past the sleep; a pause that lasts leaves it out anyway."""
+    seconds = event["data"]["seconds"]
+    phase = now.phase and replace(now.phase, since=now.phase.since + seconds)
+    running = {fold: since + seconds for fold, since in now.running.items()}
+    paused = now.paused_seconds + (seconds if now.paused_since is None else 0.0)
+    return replace(now, phase=phase, running=running, paused_seconds=paused)
+
+
+def _waiting(now: Now, at: float) -> Now:
+    """Paused or held, from the first of the two on."""
+    return replace(now, paused_since=at if now.paused_since is None else now.paused_since)
+
+
 def _going(now: Now, at: float) -> Now:
-    """No longer paused."""
+    """Neither paused nor held."""
     paused = 0.0 if now.paused_since is None else at - now.paused_since
     return replace(now, paused_since=None, paused_seconds=now.paused_seconds + paused)
 
 
 def _stopping(now: Now, event: Row) -> Now:
-    return replace(_going(now, event["at"]), mode="stopping")
+    return replace(_going(now, event["at"]), mode="stopping", held="")
 
 
 def _run_ended(now: Now, event: Row) -> Now:
@@ -189,6 +223,7 @@ def _run_ended(now: Now, event: Row) -> Now:
     return replace(
         _idle(_going(now, event["at"])),
         mode="ended",
+        held="",
         outcome=data["status"],
         reason=data["reason"],
         ended_at=event["at"],
@@ -244,6 +279,9 @@ _MOVES: Mapping[str, Callable[[Now, Row], Now]] = {
     "try_started": _run_started,
     "command": _command,
     "stopping": _stopping,
+    "held": _held,
+    "released": _released,
+    "slept": _slept,
     "run_ended": _run_ended,
     "try_ended": _run_ended,
     "round_started": _round_began,

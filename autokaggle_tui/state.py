@@ -145,6 +145,7 @@ class Now:
     Attributes:
         mode: ``idle`` before the first run; ``running``, ``paused`` (asked for), ``stopping``, ``ended``.
         outcome: Of an ended run: ``finished``, ``stopped`` or ``failed``; ``reason`` says why.
+        held: What the machine is short of, e.g. ``disk 0.4 GB free``: the loop waits whatever was asked for.
         before: Seconds the run had used when this process took it up; ``since``: when it did.
         running: When each fold that runs now was started.
         fold_seconds: Duration of each finished fold of the current experiment.
@@ -169,6 +170,7 @@ class Now:
     mode: str = "idle"
     outcome: str = ""
     reason: str = ""
+    held: str = ""
     since: Moment = 0.0
     before: float = 0.0
     paused_since: Moment | None = None
@@ -188,7 +190,7 @@ class Now:
         return -1 if self.direction == "minimize" else 1
 
     def elapsed(self, now: float) -> float:
-        """Seconds the run has used; pauses do not count."""
+        """Seconds the run has used; pauses and the machine's sleep do not count."""
         if self.run is None:
             return 0.0
         end = self.paused_since or self.ended_at or now
@@ -249,7 +251,7 @@ class State:
             return "starting"
         if now.mode == "ended":
             return "stopping"
-        if now.mode == "paused":
+        if now.mode == "paused" or (now.mode == "running" and now.held):
             return "pausing" if now.running or now.phase is not None else "paused"
         return "stopping" if now.mode == "stopping" else "running"
 

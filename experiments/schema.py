@@ -173,6 +173,9 @@ MIGRATIONS: Final = (
                EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id AND s.state = 'accepted') AS submitted
         FROM experiments e ORDER BY e.started_at, e.id;
     """,
+    """
+    ALTER TABLE predictions ADD COLUMN pruned_at REAL;
+    """,
 )
 
 DAMAGED: Final = "Start the engine (`autokaggle-tui`): it sets a damaged file aside and takes the last good backup."

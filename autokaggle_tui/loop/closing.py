@@ -103,6 +103,7 @@ class Closing:
             oof_sha="",
             test_sha=array_sha(test),
             at=registry.clock(),
+            pruned_at=None,
         )
         registry.event(
             "warning",

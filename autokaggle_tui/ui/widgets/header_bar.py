@@ -26,13 +26,14 @@ GAME = ("mark", "brand", "competition", "metric", "folds")
 SCORES = ("best", "gain", "board")
 FAR = ("round", "cost")
 HOW = ("elapsed", "sandbox", "engine")
-FORMS = {"unsafe": "sandbox", "limit": "elapsed"}
-"""Parts that take the place of another: a sandbox that is off, the elapsed time with its limit."""
+FORMS = {"unsafe": "sandbox", "limit": "elapsed", "held": "engine"}
+"""Parts that take the place of another: a sandbox that is off, the time with its limit, an engine and why it waits."""
 
 PRIORITY = (
     "mark",
     "engine",
     "best",
+    "held",
     "competition",
     "round",
     "cost",
@@ -99,6 +100,8 @@ def parts(state: State, engine: EngineState, now: float) -> Parts:
         found["unsafe" if off else "sandbox"] = ((f"sandbox {tier}", "$text-warning" if off else MUTED),)
     sign, style = ENGINE_MARKS[engine]
     found["engine"] = ((f"{sign} {engine}", f"bold {style}"),)
+    if run.held and engine in ("pausing", "paused"):
+        found["held"] = (*found["engine"], (f": {one_line(run.held, 60)}", style))
     return found
 
 
