@@ -350,18 +350,29 @@ class Session:
                 time_limit=limit,
                 slots=self.bench.campaign.slots,
                 threads=self.bench.campaign.threads,
+                sandbox=self.bench.compute.sandbox.tier,
                 pid=os.getpid(),
                 first_round=run["first_round"],
                 before=before,
                 models={role: self.bench.desk.model_name(role) for role in ROLES},
                 budget=self.bench.campaign.config.budget.model_dump(mode="json"),
             )
+            self._tell_sandbox()
         clock = self.bench.clock
         clock.limit, clock.before = limit, before
         clock.started = options.started if options.started is not None else clock.started
         if limit is not None:
             clock.reserve = max(FIRST_RESERVE, min(RESERVE_SHARE * limit, MOST_RESERVE))
         return run
+
+    def _tell_sandbox(self) -> None:
+        """Say what keeps experiments from the machine, when it is not the best there is."""
+        sandbox = self.bench.compute.sandbox
+        if sandbox.tier == "off":
+            text = f"No sandbox: experiments can read and change whatever you can ({sandbox.reason})."
+            self.registry.event("warning", text=text)
+        elif sandbox.reason:
+            self.registry.event("note", text=f"Sandbox {sandbox.tier}: {sandbox.reason}.")
 
     def _orchestrator(self, run: Row) -> Orchestrator:
         bench = self.bench

@@ -146,7 +146,8 @@ def _run_started(row: Row) -> str:
     verb = "continues" if data["continued"] else "begins"
     return (
         f"{data['competition']} · {data['metric']} {arrow(data['direction'])} · {data['rows']:,} rows · "
-        f"{data['folds']} folds · {data['slots']} slots × {data['threads']} threads · run {verb} ({', '.join(limits)})"
+        f"{data['folds']} folds · {data['slots']} slots × {data['threads']} threads · sandbox {data['sandbox']} · "
+        f"run {verb} ({', '.join(limits)})"
     )
 
 

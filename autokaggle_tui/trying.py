@@ -47,6 +47,7 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
             rows=len(bench.campaign.competition.y),
             slots=bench.campaign.slots,
             threads=bench.campaign.threads,
+            sandbox=bench.compute.sandbox.tier,
             pid=os.getpid(),
         )
         name = _open(bench, file, code)
