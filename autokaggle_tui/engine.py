@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
-from autokaggle_tui.commander import Commander
+from autokaggle_tui.commander import Commander, last_command
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
@@ -34,6 +33,7 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
+from autokaggle_tui.patience import Patience
 from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
@@ -82,6 +82,7 @@ class Bench:
     desk: Desk
     experimenter: Experimenter
     commander: Commander
+    patience: Patience
 
 
 @asynccontextmanager
@@ -100,8 +101,8 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
-        locked_at = time.time()
         restored = ready_registry(workspace)
+        since = last_command(workspace.facts)
         if restored is not None:
             listener(restored)
         scratch = scratch_folder(workspace)
@@ -126,6 +127,8 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
             keeper.hear(row)
 
         registry.on_event = told
+        patience = Patience(registry, listener)
+        registry.on_wait = patience.wait
         live = Live(workspace.live)
         stack.callback(live.close)
         campaign = open_campaign(workspace, config, competition, metric, registry, live)
@@ -139,8 +142,8 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides, platform, locked_at)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
+        commander = Commander(campaign, control, desk.overrides, platform, since)
+        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander, patience)
 
 
 async def _abandon(task: asyncio.Task[None]) -> None:
@@ -206,7 +209,12 @@ async def attended(
         Exception: What the work raised, or what kept commands from being obeyed.
     """
     working = asyncio.create_task(work)
-    serving = asyncio.create_task(bench.commander.serve(beat))
+
+    def tick() -> None:
+        bench.patience.beat()
+        beat()
+
+    serving = asyncio.create_task(bench.commander.serve(tick))
     serving.add_done_callback(lambda _: working.cancel())
 
     def interrupt() -> None:
