@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from autokaggle_tui.campaign import Campaign
@@ -27,7 +28,7 @@ from backends.models.tasks import Role
 from backends.platforms.base import Platform, Receipt
 from experiments.errors import AutokaggleError
 from experiments.registry import Registry
-from experiments.schema import Row
+from experiments.schema import Row, connect_existing
 from experiments.text import clean, one_line
 
 OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
@@ -47,14 +48,14 @@ class Commander:
 
     Attributes:
         overrides: The desk's models by role that last this run only; ``model`` takes its role out.
-        since: When this process took the lock, in Unix seconds: what was asked from then on is meant for it.
+        since: Id of the last command when this process took the lock: what was asked later is meant for it.
     """
 
     campaign: Campaign
     control: Control
     overrides: dict[Role, str]
     platform: Platform
-    since: float
+    since: int
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
     _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -89,7 +90,7 @@ class Commander:
         refuse_unfinished(registry)
         for row in _waiting(registry):
             early = row["run"] is None or row["run"] != registry.run
-            if row["verb"] in OF_THIS_RUN and early and row["at"] < self.since:
+            if row["verb"] in OF_THIS_RUN and early and row["id"] <= self.since:
                 settle(registry, row, "refused", "it was given before this run began")
 
     def obey(self) -> None:
@@ -99,7 +100,7 @@ class Commander:
         for row in _waiting(registry):
             with registry.transaction():
                 try:
-                    late = row["run"] not in (None, registry.run) and row["at"] < self.since
+                    late = row["run"] not in (None, registry.run) and row["id"] <= self.since
                     if row["verb"] in OF_THIS_RUN and registry.run and late:
                         raise Refused("it was meant for a run that is over")
                     result = self._do(row)
@@ -232,6 +233,15 @@ class Commander:
             root = self.campaign.workspace.root
             said = explain(error, root) or AutokaggleError(record_bug(error, root))
             settle(self.campaign.registry, row, "refused", in_one_line(said))
+
+
+def last_command(path: Path) -> int:
+    """Id of the last command in a registry; 0 where there is none."""
+    if not path.exists():
+        return 0
+    with closing(connect_existing(path)) as connection, suppress(sqlite3.OperationalError):
+        return int(connection.execute("SELECT coalesce(max(id), 0) FROM commands").fetchone()[0])
+    return 0
 
 
 def obey_now(workspace: Workspace) -> None:

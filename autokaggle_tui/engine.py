@@ -11,7 +11,6 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
-from autokaggle_tui.commander import Commander
+from autokaggle_tui.commander import Commander, last_command
 from autokaggle_tui.config import Compute, Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
@@ -36,6 +35,7 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
+from autokaggle_tui.patience import Patience
 from autokaggle_tui.resources import Figures, Watch, measure
 from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace
@@ -88,6 +88,7 @@ class Bench:
     experimenter: Experimenter
     commander: Commander
     watch: Watch
+    patience: Patience
 
 
 @asynccontextmanager
@@ -111,8 +112,8 @@ async def open_bench(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
-        locked_at = time.time()
         restored = ready_registry(workspace)
+        since = last_command(workspace.facts)
         if restored is not None:
             listener(restored)
         scratch = scratch_folder(workspace)
@@ -139,6 +140,8 @@ async def open_bench(
             keeper.hear(row)
 
         registry.on_event = told
+        patience = Patience(registry, listener)
+        registry.on_wait = patience.wait
         live = Live(workspace.live)
         stack.callback(live.close)
         campaign = open_campaign(workspace, config, competition, metric, registry, live)
@@ -152,10 +155,10 @@ async def open_bench(
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides, platform, locked_at)
+        commander = Commander(campaign, control, desk.overrides, platform, since)
         looking = figures or functools.partial(measure, workspace.root, scratch)
         watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander, watch)
+        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander, watch, patience)
 
 
 async def _abandon(task: asyncio.Task[None]) -> None:
@@ -240,7 +243,12 @@ async def attended(
         work.close()
         raise
     working = asyncio.create_task(work)
-    serving = asyncio.create_task(bench.commander.serve(beat, bench.watch.look))
+
+    def tick() -> None:
+        bench.patience.beat()
+        beat()
+
+    serving = asyncio.create_task(bench.commander.serve(tick, bench.watch.look))
     serving.add_done_callback(lambda _: working.cancel())
 
     def interrupt() -> None:

@@ -101,7 +101,7 @@ def _open(bench: Bench, file: Path, code: str) -> str:
     registry = campaign.registry
     sha = normalised_code_sha(code)
     before = registry.row(
-        "SELECT id FROM experiments WHERE normal_sha = ? AND status != 'crash' ORDER BY started_at LIMIT 1", [sha]
+        "SELECT id FROM experiments WHERE normal_sha = ? AND status != 'crash' ORDER BY rowid LIMIT 1", [sha]
     )
     if before is not None:
         return str(before["id"])

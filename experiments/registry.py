@@ -13,8 +13,8 @@ from sqlite_utils import Database
 
 from experiments.schema import Row, decode, open_facts
 
-ATTEMPTS = 20
-"""How often a busy file is tried, half a minute each: another program that only reads is no reason to end a run."""
+BUSY_MILLISECONDS = 1000
+"""How long SQLite waits for a busy file by itself; then ``on_wait`` is called, and it is tried again."""
 
 Clock = Callable[[], float]
 
@@ -27,6 +27,8 @@ class Registry:
 
     Attributes:
         on_event: Called with each event row after its transaction has committed.
+        on_wait: Called about every second while another program keeps a statement from the file, with the seconds so
+            far. Somebody who only looks is no reason to end a run; what it raises does.
     """
 
     def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
@@ -35,7 +37,9 @@ class Registry:
         self._now: float | None = None
         self.run: str | None = None
         self.on_event: Callable[[Row], None] = lambda _row: None
+        self.on_wait: Callable[[float], None] = lambda _seconds: None
         self._connection = open_facts(path)
+        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         self._db = Database(self._connection)
         self._pending: list[Row] = []
 
@@ -72,15 +76,16 @@ class Registry:
         for row in told:
             self.on_event(row)
 
-    def _patiently(self, statement: str) -> None:
-        """Begin or commit, however long somebody else's look at the file takes; a commit may be repeated."""
-        for attempt in range(1, ATTEMPTS + 1):
+    def _patiently(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement, however long somebody else's look at the file takes; a commit may be repeated."""
+        began = time.monotonic()
+        while True:
             try:
-                self._connection.execute(statement)
-                return
+                return self._connection.execute(statement, tuple(parameters))
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == ATTEMPTS:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
+                self.on_wait(time.monotonic() - began)
 
     def insert(self, table: str, **row: Any) -> int:
         """Insert a row; dicts and lists become JSON. Returns the rowid."""
@@ -110,16 +115,16 @@ class Registry:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Read rows as dicts, JSON columns decoded."""
-        return [decode(row) for row in self._connection.execute(sql, tuple(parameters))]
+        return [decode(row) for row in self._patiently(sql, parameters)]
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
-        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        found = self._patiently(sql, parameters).fetchone()
         return None if found is None else decode(found)
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
-        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        found = self._patiently(sql, parameters).fetchone()
         return None if found is None else found[0]
 
     def event(self, kind: str, /, *, round: int | None = None, **data: Any) -> None:
@@ -146,7 +151,7 @@ class Registry:
         """Experiments with a complete prediction, blends left out: what a blend may choose from."""
         return self.rows(
             "SELECT e.*, p.oof, p.test FROM experiments e JOIN predictions p ON p.experiment = e.id "
-            "WHERE e.in_pool AND e.kind != 'blend' ORDER BY e.started_at, e.id"
+            "WHERE e.in_pool AND e.kind != 'blend' ORDER BY e.rowid"
         )
 
     def champion(self) -> Row | None:
@@ -158,7 +163,7 @@ class Registry:
         order = "DESC" if direction == "maximize" else "ASC"
         return self.row(
             "SELECT * FROM experiments WHERE in_pool AND kind != 'blend' AND source != 'imported' "
-            f"ORDER BY score {order}, started_at LIMIT 1"
+            f"ORDER BY score {order}, rowid LIMIT 1"
         )
 
     def fold_scores(self, experiment: str) -> dict[int, float]:

@@ -201,7 +201,9 @@ def journal_mode() -> str:
 def _connect(path: Path, *, synchronous: str, timeout: float = 30.0) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    # Leaving WAL raises while another program has the file open. Not every file system can have WAL.
+    if connection.execute(f"PRAGMA journal_mode = {journal_mode()}").fetchone()[0] == "delete":
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
@@ -301,6 +303,8 @@ def _version(connection: sqlite3.Connection) -> int:
 def _hint(error: sqlite3.DatabaseError) -> str:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return DAMAGED
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        return "Another program holds the file: close what shows this workspace, then try again. Nothing in it is lost."
     return "Is the disk full, the folder read-only, or the file held by another program? Nothing in it is lost."
 
 
