@@ -207,24 +207,34 @@ def attach(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
 def serve(
     ctx: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    host: Annotated[str, typer.Option(help="An address of this machine itself; no other is allowed.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that other machines reach needs a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AUTOKAGGLE_SERVE_TOKEN", show_envvar=True, help="What a browser has to show, as /?token=... once."
+        ),
+    ] = None,
     only_attach: Annotated[bool, typer.Option("--attach", help="Start no engine.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Open the screen in a browser on this machine."""
+    """Open the screen in a browser: on this machine, or with a token from another."""
     from autokaggle_tui.config import load_config
 
     with leaving_at_once():
-        from autokaggle_tui.serving import check_host
+        from autokaggle_tui.serving import TOKEN_VARIABLE, check_access
         from autokaggle_tui.serving import serve as serve_screens
 
+    # Neither the engine nor the screens are to know it.
+    os.environ.pop(TOKEN_VARIABLE, None)
     place = _workspace(ctx, workspace)
     load_config(place.root)
-    check_host(host)
+    check_access(host, token)
     launch = None if only_attach else ensure_engine(place)
     if launch is not None and launch.wait_until_up(COMES_UP_SECONDS) == "ended" and place.engine_pid() is None:
         raise WorkspaceError(f"the engine did not come up:\n{last_words(place)}")
-    serve_screens(place, host, port)
+    serve_screens(place, host, port, token)
 
 
 @app.command()
