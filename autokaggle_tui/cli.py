@@ -205,26 +205,39 @@ def attach(ctx: click.Context, workspace: Path | None) -> None:
 @app.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="An address of this machine itself; no other is allowed."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; one that other machines reach needs a token.",
+)
+@click.option(
+    "--token",
+    envvar="AUTOKAGGLE_SERVE_TOKEN",
+    show_envvar=True,
+    help="What a browser has to show, as /?token=... once.",
 )
 @click.option("--attach", "only_attach", is_flag=True, help="Start no engine.")
 @workspace_option
 @click.pass_context
-def serve(ctx: click.Context, port: int, host: str, only_attach: bool, workspace: Path | None) -> None:
-    """Open the screen in a browser on this machine."""
+def serve(
+    ctx: click.Context, port: int, host: str, token: str | None, only_attach: bool, workspace: Path | None
+) -> None:
+    """Open the screen in a browser: on this machine, or with a token from another."""
     from autokaggle_tui.config import load_config
 
     with leaving_at_once():
-        from autokaggle_tui.serving import check_host
+        from autokaggle_tui.serving import TOKEN_VARIABLE, check_access
         from autokaggle_tui.serving import serve as serve_screens
 
+    # Neither the engine nor the screens are to know it.
+    os.environ.pop(TOKEN_VARIABLE, None)
     place = _workspace(ctx, workspace)
     load_config(place.root)
-    check_host(host)
+    check_access(host, token)
     launch = None if only_attach else ensure_engine(place)
     if launch is not None and launch.wait_until_up(COMES_UP_SECONDS) == "ended" and place.engine_pid() is None:
         raise WorkspaceError(f"the engine did not come up:\n{last_words(place)}")
-    serve_screens(place, host, port)
+    serve_screens(place, host, port, token)
 
 
 @app.command()

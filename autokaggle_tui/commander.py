@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.commands import CARRIED_OUT, in_one_line

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import os
 import secrets
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -47,7 +46,7 @@ from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
-from experiments.files import make_folder
+from experiments.files import make_folder, remove_tree
 from experiments.foldcache import FoldCache
 from experiments.registry import Registry
 from experiments.schema import Row
@@ -117,7 +116,7 @@ async def open_bench(
         if restored is not None:
             listener(restored)
         scratch = scratch_folder(workspace)
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.callback(remove_tree, scratch)
         slots, threads = config.compute.resolve()
         slots = min(slots, config.cv_folds)
         sandbox = await asyncio.to_thread(shut_in, config.compute, slots, workspace.root)

@@ -40,6 +40,14 @@ def finish(process: subprocess.Popen) -> int:
     return process.returncode
 
 
+def rows(folder: Path, sql: str) -> list[sqlite3.Row]:
+    connection = open_viewer(folder / "autokaggle.db")
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
 def check_invariants(folder: Path) -> None:
     """What must hold of a finished campaign however often it was killed; something was submitted in it."""
     assert [
