@@ -180,7 +180,7 @@ class Arena:
         found = [Finding("left", f"process {text}") for text in lingering()]
         found += check_finished(self.workspace, self.rounds, self.told, platform, whole=self.whole, closed=closed)
         if closed:
-            found += [Finding("left", f"{path}") for path in self.temporary.iterdir()]
+            found += [Finding("left", f"{path}") for path in self.temporary.iterdir() if not _is_trial(path)]
         return found
 
 
@@ -288,6 +288,11 @@ def lingering() -> list[str]:
         if not left or time.monotonic() > deadline:
             return [_describe(one) for one in left]
         time.sleep(0.05)
+
+
+def _is_trial(path: Path) -> bool:
+    """Whether Python's tempfile tried out with it, and was killed, whether it can write there."""
+    return path.is_file() and path.read_bytes() in (b"", b"blat")
 
 
 def _describe(process: psutil.Process) -> str:

@@ -28,6 +28,7 @@ ERRORS = {
 }
 LASTING = 0.2
 """Share of errors that stay once they came."""
+DENSITY = 3
 TRIES = 3
 """How often a campaign may end before its Nth call came, until N is given up."""
 
@@ -142,16 +143,19 @@ def attach(engine: Engine, log: Path, options: list[str]) -> int:
 
 
 def _plans(counts: Counter[str], deadly: bool, wanted: int, chance: random.Random) -> Iterator[Plan]:
-    """Each call gets its share of the faults, rare ones every N, frequent ones an even sample with a random offset."""
+    """Each call gets its share of the faults: rare ones every N, frequent ones a sample, denser at small N.
+
+    A campaign goes on where the last fault left it, so a small N falls into its middle as well.
+    """
     left = {call: count for call, count in counts.items() if call in WRITES}
     share = dict.fromkeys(left, 0)
     while sum(share.values()) < wanted and any(share[call] < left[call] for call in left):
         for call in left:
             share[call] = min(share[call] + 1, left[call])
     for call, some in share.items():
-        step = left[call] / some
         for place in range(some):
-            number = 1 + int(place * step + chance.uniform(0, step))
+            reach = ((place + chance.random()) / some) ** DENSITY
+            number = place + 1 if some == left[call] else 1 + int(reach * left[call])
             if deadly:
                 yield Plan(call, number, "signal=KILL:when=@")
                 continue
