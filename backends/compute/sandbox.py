@@ -190,7 +190,7 @@ class Sandbox:
             # Of an ordinary user's files there, nobody can tell which are the fold's.
             wiped=("/dev/shm",) if confinement.user is not None else (),
             connect=network,
-            attributes=confinement.user is not None,
+            attributes=False,
         )
         return self._python([], module, confinement, marker, threads, arguments, str(packages))
 
