@@ -453,6 +453,25 @@ def prune(ctx: click.Context, dry_run: bool, workspace: Path | None, as_json: bo
         print(said or ("nothing was removed" if found else "nothing may be pruned"))
 
 
+@app.command()
+def doctor(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Say what machine this is and whether the program can work here, and in this workspace."""
+    from autokaggle_tui.printing import print_check
+
+    with leaving_at_once():
+        from autokaggle_tui.doctor import examine, failed
+
+    checks = []
+    for check in examine(_workspace(ctx, workspace)):
+        checks.append(check)
+        if not as_json:
+            print_check(check)
+    if as_json:
+        _say({"ok": not failed(checks), "checks": [asdict(check) for check in checks]})
+    if failed(checks):
+        raise typer.Exit(1)
+
+
 @app.command(hidden=True)
 @workspace_option
 @click.pass_context

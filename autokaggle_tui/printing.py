@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
@@ -14,6 +14,9 @@ from autokaggle_tui.sizes import size_text
 from autokaggle_tui.state import Row, Submission
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from experiments.text import clean, one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.doctor_machine import Check
 
 UNCUT = 10_000
 """Columns of a table that is read by a program."""
@@ -143,6 +146,14 @@ def print_prunable(found: Sequence[Prunable]) -> None:
     if found:
         rows = [(item.experiment, size_text(item.bytes), item.why) for item in found]
         _print_table(("experiment", "size", "why"), rows, right=("size",))
+
+
+def print_check(check: Check) -> None:
+    """A line of the doctor's, and what to do about it."""
+    _say(f"{check.state:<5} {check.name:<15} {check.text}")
+    if check.cure:
+        _say(f"{'':<21} {check.cure}")
+    sys.stdout.flush()
 
 
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str]) -> None:
