@@ -454,7 +454,10 @@ def prune(ctx: click.Context, dry_run: bool, workspace: Path | None, as_json: bo
 
 
 @app.command()
-def doctor(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+@workspace_option
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
     """Say what machine this is and whether the program can work here, and in this workspace."""
     from autokaggle_tui.printing import print_check
 
@@ -469,7 +472,7 @@ def doctor(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
     if as_json:
         _say({"ok": not failed(checks), "checks": [asdict(check) for check in checks]})
     if failed(checks):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @app.command(hidden=True)

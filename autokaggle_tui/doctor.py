@@ -26,8 +26,10 @@ from autokaggle_tui.doctor_machine import (
     check_terminal,
     requirements,
 )
+from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
+from backends.compute.sandbox import Sandbox
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ComputeError
 from experiments.learnings import Rules
@@ -52,11 +54,14 @@ def examine(workspace: Workspace) -> Iterator[Check]:
     yield check_disk("disk", folder, resources.min_disk)
     yield check_disk("temporary disk", temporary, resources.min_disk)
     yield check_memory(resources.min_memory)
-    slots, threads = (config.compute if config else Compute()).resolve()
+    compute = config.compute if config else Compute()
+    slots, threads = compute.resolve()
     yield check_cores(slots, threads)
     yield check_terminal(os.environ, sys.stdout.isatty())
-    yield asyncio.run(check_slot(threads))
-    yield check_sandbox()
+    sandbox, line = check_sandbox(compute, slots, workspace.root)
+    yield line
+    if sandbox is not None:
+        yield asyncio.run(check_slot(threads, sandbox))
     yield found
     if config is not None:
         yield check_data(workspace, config)
@@ -75,11 +80,13 @@ def nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.is_dir())
 
 
-async def check_slot(threads: int) -> Check:
+async def check_slot(threads: int, sandbox: Sandbox) -> Check:
     """Start a worker slot as the engine does, and end it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autokaggle-doctor-") as scratch:
-        compute = LocalCompute(1, threads, Path(scratch))
+        # A worker that becomes a user of its own passes through it.
+        Path(scratch).chmod(0o711)
+        compute = LocalCompute(1, threads, Path(scratch), sandbox)
         try:
             await compute.start()
             libraries = ", ".join(f"{name} {version}" for name, version in compute.libraries.items())
@@ -91,9 +98,13 @@ async def check_slot(threads: int) -> Check:
     return Check("worker slot", "ok", f"up after {time.monotonic() - began:.1f} s with {libraries}")
 
 
-def check_sandbox() -> Check:
-    """What shuts experiments in on this machine."""
-    return sandbox_line("off", "this version has none")
+def check_sandbox(compute: Compute, slots: int, root: Path) -> tuple[Sandbox | None, Check]:
+    """What shuts experiments in on this machine, and the line about it; None when the engine would not run."""
+    try:
+        sandbox = shut_in(compute, slots, root)
+    except ComputeError as error:
+        return None, Check("sandbox", "fail", one_line(error.message, 600), error.hint)
+    return sandbox, sandbox_line(sandbox.tier, sandbox.reason)
 
 
 def sandbox_line(tier: str, reason: str) -> Check:

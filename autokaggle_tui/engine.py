@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
 from autokaggle_tui.commander import Commander, last_command
-from autokaggle_tui.config import Compute, Config, load_config
+from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
@@ -37,10 +37,9 @@ from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.patience import Patience
 from autokaggle_tui.resources import Figures, Watch, measure
 from autokaggle_tui.restoring import ready_registry
+from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
-from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
-from backends.compute.sandbox import Sandbox, find_sandbox
 from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
@@ -176,17 +175,6 @@ def scratch_folder(workspace: Workspace) -> Path:
     # Slots that become users of their own pass through it.
     folder.chmod(0o711)
     return folder
-
-
-def shut_in(compute: Compute, slots: int, root: Path) -> Sandbox:
-    """The sandbox that config.json asks for.
-
-    Raises:
-        ComputeError: It does not work here.
-    """
-    memory = None if compute.memory == "auto" else compute.memory
-    limits = Limits.share(slots, memory=memory, processes=compute.processes)
-    return find_sandbox(compute.sandbox, limits, protected=(root, Path.home() / ".kaggle"))
 
 
 def open_platform(config: Config, campaign: Campaign) -> Platform:
