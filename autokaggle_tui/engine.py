@@ -10,10 +10,10 @@ import os
 import secrets
 import sqlite3
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
 from experiments.files import make_folder, remove_tree
 from experiments.foldcache import FoldCache
-from experiments.registry import Registry
+from experiments.registry import Clock, Registry
 from experiments.schema import Row
 
 FIRST_RESERVE = 3.0
@@ -91,12 +91,17 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    workspace: Workspace, listener: Callable[[Row], None], figures: Callable[[], Figures] | None = None
+    workspace: Workspace,
+    listener: Callable[[Row], None],
+    *,
+    figures: Callable[[], Figures] | None = None,
+    clock: Clock = time.time,
 ) -> AsyncIterator[Bench]:
     """Lock the workspace, open everything, start the slots; close it all again.
 
     Args:
         figures: How the machine stands, asked once a second; None measures this one.
+        clock: Unix seconds: when things are said to have happened, quotas and the deadline; durations never use it.
 
     Raises:
         AutokaggleError: The workspace is busy, or its settings or data cannot be used.
@@ -110,7 +115,7 @@ async def open_bench(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
-        restored = ready_registry(workspace)
+        restored = ready_registry(workspace, clock=clock)
         since = last_command(workspace.facts)
         if restored is not None:
             listener(restored)
@@ -128,7 +133,7 @@ async def open_bench(
         competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
         make_folder(workspace.rounds)
         workspace.sweep()
-        registry = Registry(workspace.facts)
+        registry = Registry(workspace.facts, clock=clock)
         stack.callback(registry.close)
         keeper = Keeper(registry, workspace.backups)
         stack.push_async_callback(keeper.close)
@@ -146,9 +151,9 @@ async def open_bench(
         # A process killed right after its last fact left the exports one step behind.
         export_all(workspace, registry)
         control = Control()
-        clock = RunClock(control, None)
+        run_clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
-        runner = Runner(campaign, compute, control, clock, cache, starting)
+        runner = Runner(campaign, compute, control, run_clock, cache, starting)
         desk = Desk(campaign, control)
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
@@ -156,7 +161,9 @@ async def open_bench(
         commander = Commander(campaign, control, desk.overrides, platform, since)
         looking = figures or functools.partial(measure, workspace.root, scratch)
         watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander, watch, patience)
+        yield Bench(
+            campaign, compute, platform, control, run_clock, runner, desk, experimenter, commander, watch, patience
+        )
 
 
 async def _abandon(task: asyncio.Task[None]) -> None:
@@ -297,7 +304,7 @@ class Session:
     def _tell_platform(self) -> None:
         """Say at the start when nothing can be submitted."""
         config = self.bench.campaign.config
-        watch_deadline(self.registry, config.deadline, datetime.now(UTC))
+        watch_deadline(self.registry, config.deadline, self.registry.now())
         if config.max_submissions_per_day == 0:
             self.registry.event("note", text="max_submissions_per_day is 0: nothing will be submitted.")
 
@@ -389,7 +396,7 @@ class Session:
         """Keep the elapsed time on file, and an eye on the deadline."""
         try:
             self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
-            watch_deadline(self.registry, self.bench.campaign.config.deadline, datetime.now(UTC))
+            watch_deadline(self.registry, self.bench.campaign.config.deadline, self.registry.now())
         except sqlite3.OperationalError as error:
             # A full disk that holds the loop shall not end it: both are done again at the next beat.
             if self.bench.control.held is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:

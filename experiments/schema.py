@@ -301,11 +301,16 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _hint(error: sqlite3.DatabaseError) -> str:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return DAMAGED
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-        return "Another program holds the file: close what shows this workspace, then try again. Nothing in it is lost."
-    return "Is the disk full, the folder read-only, or the file held by another program? Nothing in it is lost."
+    kept = "Nothing in it is lost."
+    return {
+        sqlite3.SQLITE_NOTADB: DAMAGED,
+        sqlite3.SQLITE_CORRUPT: DAMAGED,
+        sqlite3.SQLITE_FULL: f"Free some space, then give the same command again. {kept}",
+        sqlite3.SQLITE_BUSY: f"Another program holds the file: close what shows this workspace, then try again. {kept}",
+    }.get(
+        getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF,
+        f"Look at the permissions of the folder and its files, and at the disk. {kept}",
+    )
 
 
 def version_error(path: Path, version: int) -> RegistryError:

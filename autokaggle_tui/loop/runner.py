@@ -140,8 +140,10 @@ class Runner:
                 if not tasks:
                     break
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                # All are asked: asyncio complains of a failure that nobody looked at.
+                failures = [error for task in done if (error := task.exception()) is not None]
+                if failures:
+                    raise failures[0]
                 if run.verdict is not None and tasks:
                     await self.compute.kill(experiment)
         finally:

@@ -8,7 +8,6 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
@@ -45,7 +44,7 @@ def decide(campaign: Campaign, platform: Platform, experiment: Row, *, vetoed: s
         return Decision(False, f"no gain ({experiment['status']})")
     if vetoed:
         return Decision(False, f"the Reviewer's veto: {vetoed}")
-    now = datetime.now(UTC)
+    now = campaign.registry.now()
     deadline = campaign.config.deadline
     if deadline is not None and now > deadline:
         return Decision(False, f"the deadline ({deadline:%Y-%m-%d %H:%M} UTC) has passed")
@@ -109,7 +108,7 @@ async def submit(
         receipt = Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
         told(receipt)
         return receipt
-    receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
+    receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=registry.now())
     _record(campaign, number, experiment["round"], receipt, told)
     return receipt
 
