@@ -22,6 +22,7 @@ from autokaggle_tui.launching import MODULE, Start, ensure_engine, last_words
 from autokaggle_tui.program import Program, run_program
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, ModelError, UsageError, WorkspaceError
+from experiments.redaction import hide
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
@@ -52,7 +53,7 @@ def _open(ctx: click.Context, folder: Path) -> Workspace:
 
 
 def _say(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(hide(json.dumps(value, indent=1, ensure_ascii=False)))
 
 
 @click.group(

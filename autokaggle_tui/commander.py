@@ -314,7 +314,7 @@ def settle(registry: Registry, row: Row, state: str, result: str) -> None:
     """Write how a command stands: ``accepted``, or how it ended."""
     with registry.transaction():
         settled_at = None if state == "accepted" else registry.clock()
-        registry.update("commands", row["id"], state=state, result=result, settled_at=settled_at)
+        registry.update("commands", row["id"], state=state, result=result, settled_at=settled_at, args=row["args"])
         registry.event("command", verb=row["verb"], state=state, result=result, args=row["args"])
 
 

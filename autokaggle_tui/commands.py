@@ -14,7 +14,8 @@ from typing import Any
 from autokaggle_tui.failures import explain
 from autokaggle_tui.launching import MODULE
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
+from experiments.errors import AutokaggleError, RegistryError, UsageError, WorkspaceError
+from experiments.redaction import looks_like_key
 from experiments.schema import connect_existing, open_viewer
 from experiments.text import clean, one_line
 
@@ -46,7 +47,13 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
         RegistryError: Nothing has run in this workspace yet (``model`` does not mind).
         ConfigError: ``model`` in a folder that is no workspace.
         WorkspaceError: The verb needs a running engine and there is none.
+        UsageError: A hint holds what looks like a key.
     """
+    if verb == "hint" and looks_like_key(str((args or {}).get("text", ""))):
+        raise UsageError(
+            "the hint holds what looks like a key: it would be kept, and told to the models.",
+            hint="Give it without; credentials belong into the environment of the engine.",
+        )
     if verb == "model" and not workspace.facts.exists():
         return _model_now(workspace, args or {})
     _await_registry(workspace)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
 from experiments.schema import DAMAGED
+from experiments.text import clean, one_line
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -68,9 +69,9 @@ def record_bug(error: Exception, place: Path) -> str:
     """Write a traceback to engine.log (in the temporary folder where there is no workspace); say so in a line."""
     folder = place if (place / "config.json").is_file() else Path(tempfile.gettempdir())
     log = folder / "engine.log"
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    said = one_line(f"{type(error).__name__}: {error}", 200)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    text = f"{stamp} UTC, {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n"
+    text = clean(f"{stamp} UTC, {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n")
     with contextlib.suppress(OSError), log.open("a", encoding="utf-8", errors="replace") as file:
         file.write(text)
         return f"this is a bug of autokaggle-tui ({said}); the details are in {log}."
@@ -80,4 +81,4 @@ def record_bug(error: Exception, place: Path) -> str:
 def complain(text: str) -> None:
     """Tell the person on stderr, if there still is one."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(clean(text), file=sys.stderr, flush=True)

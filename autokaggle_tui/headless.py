@@ -19,6 +19,7 @@ from rich.text import Text
 from autokaggle_tui.sizes import size_text
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from autokaggle_tui.workspace import round_name
+from experiments.redaction import armed
 from experiments.schema import Row
 
 
@@ -32,16 +33,28 @@ class Outlet(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
 
     def write(self, data: Any) -> int:
-        """Write, or drop, all or some of the bytes; returns how many."""
+        """Write, or drop, all or some of the bytes; returns how many. The values of known secrets stay out."""
+        given = bytes(data)
+        shown = armed().hide_bytes(given)
         try:
+            if shown != given:
+                self._write_all(shown)
+                return len(given)
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            return len(memoryview(data).cast("B"))
+            return len(given)
         return written
+
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            if (written := super().write(data)) is None:
+                select.select([], [self], [])
+            else:
+                data = data[written:]
 
 
 def outlive_terminal() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from autokaggle_tui.fitting import MALFORMED
 from autokaggle_tui.wording import gain_text, score_text
 from experiments.errors import AutokaggleError
+from experiments.redaction import without_credentials
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -140,7 +141,10 @@ def watch_deadline(registry: Registry, deadline: datetime | None, now: datetime)
 
 
 class Notifier:
-    """Runs the command of config.json for every alert: one at a time, in the background, never waited for."""
+    """Runs the command of config.json for every alert: one at a time, in the background, never waited for.
+
+    It gets the environment without Kaggle's and the models' keys.
+    """
 
     def __init__(self, command: str, folder: Path, warn: Callable[[str], None], *, patience: float = PATIENCE) -> None:
         """Prepare; nothing runs yet.
@@ -192,7 +196,7 @@ class Notifier:
     async def _tell(self, told: Alert) -> str:
         """Run the command for one alert; returns what went wrong."""
         environment = {
-            **os.environ,
+            **without_credentials(os.environ),
             "AUTOKAGGLE_EVENT": told.kind,
             "AUTOKAGGLE_TEXT": told.text,
             "AUTOKAGGLE_WORKSPACE": str(self._folder),

@@ -26,31 +26,31 @@ def print_status(found: Row) -> None:
     """Where the campaign stands, from ``load_status``."""
     run, engine = found["run"], found["engine"]
     if found["competition"] is None:
-        print(f"{found['workspace']}: nothing has run to its first fold yet")
+        _say(f"{found['workspace']}: nothing has run to its first fold yet")
     else:
-        print(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
+        _say(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
     state = found["state"] if engine["running"] else "not running"
     state += f": {engine['held']}" if engine["held"] else ""
-    print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
+    _say(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
     if run:
         of = f" of {run['rounds']}" if run["rounds"] else ""
         played = max((found["round"] or 0) - run["first_round"] + 1, 0)
         reason = f": {run['reason']}" if run["reason"] else ""
         spent = "" if run["elapsed"] is None else f", {run['elapsed']:.0f} s"
-        print(f"run      {run['status']}{reason}, round {played}{of}{spent}")
+        _say(f"run      {run['status']}{reason}, round {played}{of}{spent}")
     best = found["champion"]
     if best:
         gain = f" ({gain_text(best['gain'])})" if best["gain"] is not None else ""
-        print(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
+        _say(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
     counts = ", ".join(f"{count} {name}" for name, count in found["experiments"].items())
-    print(f"tried    {counts or 'nothing yet'}")
+    _say(f"tried    {counts or 'nothing yet'}")
     board = found["leaderboard"]
     said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
-    print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
+    _say(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
     verdict = found["verdict"]
     if verdict:
-        print(f"verdict  {verdict_text(verdict)}")
-    print(f"disk     {storage_text(found['storage'])}")
+        _say(f"verdict  {verdict_text(verdict)}")
+    _say(f"disk     {storage_text(found['storage'])}")
 
 
 def print_rounds(found: Sequence[Row]) -> None:
@@ -125,7 +125,7 @@ def _say(text: str) -> None:
 def print_submissions(found: Sequence[Submission]) -> None:
     """Every submission in a line."""
     if not found:
-        print("nothing was submitted yet")
+        _say("nothing was submitted yet")
         return
     rows = [
         (

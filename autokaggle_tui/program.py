@@ -16,6 +16,7 @@ from autokaggle_tui.failures import complain, explain, record_bug
 from autokaggle_tui.interrupts import INTERRUPTED
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError
+from experiments.redaction import arm
 
 
 class Program(click.Group):
@@ -31,6 +32,7 @@ class Program(click.Group):
         Raises:
             Exit: With the exit code; wrong options stay click's own errors.
         """
+        arm(os.environ, Path.home())
         try:
             return super().invoke(ctx)
         except AutokaggleError as error:

@@ -19,6 +19,7 @@ from experiments.code import normalised_code_sha
 from experiments.errors import UsageError
 from experiments.files import sha256_text, write_atomic
 from experiments.jail import read_text
+from experiments.redaction import hide
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -86,6 +87,11 @@ def read_experiment(file: Path) -> str:
         code = read_text(file, links=True)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
+    if hide(code) != code:
+        raise UsageError(
+            f"{file} holds the value of a credential, and experiments are kept and shown.",
+            hint="Take it out: experiments run without network and need none.",
+        )
     wrong = code_problem(code, file.name)
     if wrong:
         raise UsageError(

@@ -19,7 +19,7 @@ class AutokaggleError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
+        super().__init__(_fit(message))
         self.message = _fit(message)
         self.hint = _fit(hint)
 
@@ -29,7 +29,8 @@ class AutokaggleError(Exception):
 
 def _fit(text: str) -> str:
     """Text that can be shown: names of files and columns are quoted in messages as they are."""
-    return clean(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+    plain = clean(text)
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}…"
 
 
 class UsageError(AutokaggleError):

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from experiments.redaction import armed
 from experiments.schema import Row, decode, open_facts
 
 BUSY_MILLISECONDS = 1000
@@ -21,7 +22,7 @@ Clock = Callable[[], float]
 
 
 class Registry:
-    """Facts in, rows out.
+    """Facts in, rows out; the values of known secrets never go in.
 
     Every write happens in a transaction begun ``IMMEDIATE``; calls that belong together are wrapped in
     :meth:`transaction`, so that an effect and the event that tells of it become visible at once.
@@ -95,13 +96,13 @@ class Registry:
     def insert(self, table: str, **row: Any) -> int:
         """Insert a row; dicts and lists become JSON. Returns the rowid."""
         with self.transaction():
-            return int(self._db.table(table).insert(row).last_rowid or 0)
+            return int(self._db.table(table).insert(armed().hide_all(row)).last_rowid or 0)
 
     def upsert(self, table: str, **row: Any) -> None:
         """Insert a row or update the one with the same primary key."""
         with self.transaction():
             keys = [name for name in self._db.table(table).pks if name in row]
-            self._db.table(table).upsert(row, pk=keys[0] if len(keys) == 1 else tuple(keys))
+            self._db.table(table).upsert(armed().hide_all(row), pk=keys[0] if len(keys) == 1 else tuple(keys))
 
     def replace_all(self, table: str, rows: Sequence[Row]) -> None:
         """Insert many rows at once; each takes the place of one with the same primary key."""
@@ -111,7 +112,7 @@ class Registry:
     def update(self, table: str, key: str | int | tuple[Any, ...], **changes: Any) -> None:
         """Change columns of the row with this primary key."""
         with self.transaction():
-            self._db.table(table).update(key, changes)
+            self._db.table(table).update(key, armed().hide_all(changes))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run a writing statement; returns the number of rows it changed."""
@@ -135,7 +136,8 @@ class Registry:
     def event(self, kind: str, /, *, round: int | None = None, **data: Any) -> None:
         """Append to the event log; listeners hear of it once it is committed."""
         with self.transaction():
-            row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": data}
+            told = armed().hide_all(data)
+            row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": told}
             row["id"] = self.insert("events", **row)
             self._pending.append(row)
 
