@@ -35,6 +35,7 @@ lint: setup  ## style, types, import contracts
 bench: setup  ## loop, folds and screen, as ratios within one run
 	@$(BIN)/python -m benchmarks.fold_start
 	@$(BIN)/python -m benchmarks.loop_overhead
+	@$(BIN)/python -m benchmarks.sandbox
 	@$(BIN)/python -m benchmarks.screen
 
 lock: setup  ## resolve requirements.lock anew (hashed, without addresses)
