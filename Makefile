@@ -40,6 +40,7 @@ lint: setup  ## style, types, import contracts
 bench: setup  ## loop, folds and screen, as ratios within one run
 	@$(BIN)/python -m benchmarks.fold_start
 	@$(BIN)/python -m benchmarks.loop_overhead
+	@$(BIN)/python -m benchmarks.sandbox
 	@$(BIN)/python -m benchmarks.screen
 
 chaos: setup  ## kill the engine, its workers and its disk for some minutes: is anything lost, doubled, corrupt?

@@ -340,7 +340,7 @@ RESOURCES: dict[str, tuple[str, str | tuple[str, ...], str | tuple[str, ...]]] =
         """
         import signal
         for number in range(200):
-            with open(f"/dev/shm/{number}", "wb") as file:
+            with open(f"/dev/shm/left-{number}", "wb") as file:
                 file.write(bytes(1 << 20))
         signal.pause()
         """,
