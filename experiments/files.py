@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +20,7 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
         content: The bytes, or a function that writes them to an open binary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
+    temporary = path.parent / f"{TEMPORARY}{os.urandom(6).hex()}-{path.name}"
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with os.fdopen(descriptor, "w+b") as file:
@@ -50,10 +48,15 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's content."""
+    # Viewers write files and hash none: loading OpenSSL would be a fiftieth of their start.
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_text(text: str) -> str:
     """The sha256 of a text's UTF-8 bytes."""
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()
