@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
 
 from autokaggle_tui import __version__
 from autokaggle_tui.interrupts import leaving_at_once, run_to_end
-from autokaggle_tui.launching import MODULE, Start, ensure_engine, last_words
 from autokaggle_tui.program import Program, run_program
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, ModelError, UsageError, WorkspaceError
 from experiments.redaction import hide
+
+if TYPE_CHECKING:
+    from autokaggle_tui.launching import Start
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
@@ -93,18 +95,24 @@ def _run(
     model: Sequence[str],
     log_format: str,
 ) -> None:
-    from autokaggle_tui.config import load_config
     from autokaggle_tui.durations import parse_duration
 
     if log_format not in ("text", "json"):
         raise UsageError(f"--log-format {log_format!r} is neither text nor json.")
     limit = None if time_limit is None else parse_duration(time_limit)
     models = _models(model)
-    load_config(workspace.root)
     if not no_ui:
+        from autokaggle_tui.config_text import read_json
+        from autokaggle_tui.launching import Start
+
+        # The engine that the screen starts checks them, and its complaint is shown there.
+        read_json(workspace.config)
         _screen(workspace, Start(rounds, limit, models))
         return
+    from autokaggle_tui.config import load_config
+
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
+    load_config(workspace.root)
     with leaving_at_once():
         from autokaggle_tui.engine import RunOptions, run_engine
         from autokaggle_tui.headless import listener
@@ -121,6 +129,8 @@ def _screen(workspace: Workspace, start: Start | None) -> None:
     terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     if "TEXTUAL_DRIVER" not in os.environ and (not terminal or os.environ.get("TERM") == "dumb"):
         raise UsageError("the screen needs a terminal; use --no-ui.")
+    # Until the first frame next to nothing becomes garbage; looking for it is a tenth of the start.
+    gc.disable()
     with leaving_at_once():
         from autokaggle_tui.ui.app import AutokaggleApp
 
@@ -179,7 +189,10 @@ def demo(
 
 def _prepare_demo(place: Workspace) -> None:
     """Make the demo's folder in a process of its own: the screen's must not carry what that imports."""
+    import subprocess
+
     from autokaggle_tui.config import load_config
+    from autokaggle_tui.launching import MODULE
 
     if place.config.is_file() and load_config(place.root).competition.startswith(DEMO):
         return
@@ -225,6 +238,7 @@ def serve(
 ) -> None:
     """Open the screen in a browser: on this machine, or with a token from another."""
     from autokaggle_tui.config import load_config
+    from autokaggle_tui.launching import ensure_engine, last_words
 
     with leaving_at_once():
         from autokaggle_tui.serving import TOKEN_VARIABLE, check_access

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
 import sys
-import tempfile
 import time
-import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
 from experiments.schema import DAMAGED
 from experiments.text import clean, one_line
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -29,6 +30,8 @@ def explain(error: BaseException, place: Path) -> AutokaggleError | None:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return _explain_file(error, place)
+    import sqlite3
+
     if isinstance(error, sqlite3.DatabaseError):
         return _explain_database(error, place)
     return None
@@ -47,6 +50,8 @@ def _explain_file(error: OSError, place: Path) -> AutokaggleError:
 
 
 def _explain_database(error: sqlite3.DatabaseError, place: Path) -> AutokaggleError | None:
+    import sqlite3
+
     # A rollback that fails in its turn hides what came first.
     while isinstance(error.__context__, sqlite3.DatabaseError):
         error = error.__context__
@@ -67,6 +72,9 @@ def _explain_database(error: sqlite3.DatabaseError, place: Path) -> AutokaggleEr
 
 def record_bug(error: Exception, place: Path) -> str:
     """Write a traceback to engine.log (in the temporary folder where there is no workspace); say so in a line."""
+    import tempfile
+    import traceback
+
     folder = place if (place / "config.json").is_file() else Path(tempfile.gettempdir())
     log = folder / "engine.log"
     said = one_line(f"{type(error).__name__}: {error}", 200)

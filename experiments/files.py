@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +27,7 @@ def published(path: Path) -> Iterator[Path]:
         path: Where the file is published; its folder is made when missing.
     """
     make_folder(path.parent)
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
+    temporary = path.parent / f"{TEMPORARY}{os.urandom(6).hex()}-{path.name}"
     os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644))
     try:
         yield temporary
@@ -94,12 +92,17 @@ def sync_folder(folder: Path) -> None:
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's content."""
+    # Viewers write files and hash none: loading OpenSSL would be a fiftieth of their start.
+    import hashlib
+
     with open_regular(path, links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_text(text: str) -> str:
     """The sha256 of a text's UTF-8 bytes."""
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -127,7 +130,7 @@ def _empty(folder: Path) -> None:
     while pending:
         inner = pending.pop()
         for deeper in _without_files(inner):
-            moved = folder / f"{TEMPORARY}{secrets.token_hex(12)}"
+            moved = folder / f"{TEMPORARY}{os.urandom(12).hex()}"
             deeper.rename(moved)
             pending.append(moved)
         inner.rmdir()
