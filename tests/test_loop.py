@@ -55,7 +55,7 @@ def test_three_rounds_with_the_playbook_leave_a_submission_and_every_file(worksp
     state = json.loads((workspace.root / "state.json").read_text())
     assert state["round"] == 3 and state["run"]["status"] == "finished" and state["champion"]["score"] > 0.9
     status = load_status(workspace)
-    assert status["engine"] == {"running": False, "pid": None, "paused": False}
+    assert status["engine"] == {"running": False, "pid": None, "paused": False, "held": None}
     assert status["champion"]["id"] == state["champion"]["id"]
 
 
