@@ -65,6 +65,9 @@ def check_standing(root: Path, told: Iterable[Event], platform: Path | None = No
         return [Finding("lost", "autokaggle.db is gone")] if list(told) else []
     try:
         with _copied(root) as facts:
+            if not facts.execute("PRAGMA user_version").fetchone()[0]:
+                # The first engine did not come to the end of the first migration.
+                return [Finding("lost", "autokaggle.db is empty")] if list(told) else []
             found = [*_integrity(facts), *_told(facts, told), *_doubled(facts), *_published(root, facts)]
             found += _predictions(root, facts)
             if platform is not None:

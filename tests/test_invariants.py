@@ -98,8 +98,10 @@ def test_a_database_that_is_damaged_or_gone(campaign: Path):
     facts = campaign / "ws" / "autokaggle.db"
     facts.write_bytes(facts.read_bytes()[:-4096])
     assert any(found.startswith("corrupt: ") for found in findings(campaign))
-    facts.unlink()
+    facts.write_bytes(b"")
     told = acknowledged((campaign / "told").read_bytes())
+    assert [str(found) for found in check_standing(campaign / "ws", told)] == ["lost: autokaggle.db is empty"]
+    facts.unlink()
     assert [str(found) for found in check_standing(campaign / "ws", told)] == ["lost: autokaggle.db is gone"]
 
 

@@ -21,6 +21,7 @@ import contextlib
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def main() -> int:
     if options.count is not None:
         wanted = dict.fromkeys(wanted, options.count)
     adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Engines are forked from here; the threads that libraries started are theirs, and idle.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     import autokaggle_tui.engine

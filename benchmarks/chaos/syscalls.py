@@ -159,5 +159,6 @@ def _plans(counts: Counter[str], deadly: bool, wanted: int, chance: random.Rando
             if deadly:
                 yield Plan(call, number, "signal=KILL:when=@")
                 continue
-            error = chance.choice(ERRORS[call])
-            yield Plan(call, number, f"error={error}:when=@" + ("+" if chance.random() < LASTING else ""))
+            # An engine whose every write fails cannot say so.
+            lasting = chance.random() < LASTING and call != "write"
+            yield Plan(call, number, f"error={chance.choice(ERRORS[call])}:when=@" + ("+" if lasting else ""))
