@@ -57,7 +57,7 @@ def ready_registry(workspace: Workspace, *, clock: Callable[[], float] = time.ti
     where = f"no backup in {workspace.backups} is good" if found else f"there is no backup in {workspace.backups}"
     raise RegistryError(
         f"{workspace.facts} {wrong}, and {where}. Nothing was touched.",
-        hint=f"Put a copy of your own in its place. To begin anew, move it and {workspace.rounds.name}/ away first.",
+        hint="Put a copy of your own in its place. To begin anew, use another folder.",
     )
 
 
@@ -89,6 +89,7 @@ def _restore(workspace: Workspace, backup: Backup, wrong: str, spoilt: list[Path
     row: Row = {"at": now, "run": known.run, "round": None, "kind": "warning", "data": {"text": text}}
     with published(workspace.facts) as temporary:
         shutil.copyfile(backup.path, temporary)
+        shutil.copymode(backup.path, temporary)
         # The news is in the file before the file is in its place: no crash comes between them.
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = MEMORY")

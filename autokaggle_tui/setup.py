@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from autokaggle_tui.config_text import read_json
 from autokaggle_tui.workspace import Workspace
+from experiments.backups import find_backups
 from experiments.errors import UsageError, WorkspaceError
 from experiments.files import TEMPORARY, make_folder, sha256_file, sync_folder, write_atomic
 from experiments.learnings import master_copy
@@ -145,6 +146,8 @@ def check_unused(workspace: Workspace) -> None:
         raise WorkspaceError(f"{root} is not a folder.", hint=hint)
     if workspace.facts.exists():
         raise WorkspaceError(f"{root} holds the registry of a campaign ({workspace.facts.name}).", hint=hint)
+    if find_backups(workspace.backups):
+        raise WorkspaceError(f"{workspace.backups} holds backups of a campaign.", hint=hint)
     if workspace.rounds.is_dir():
         found = sorted(file.name for file in workspace.rounds.iterdir() if not file.name.startswith("."))
         if found:

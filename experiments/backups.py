@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def back_up(source: Path, folder: Path, *, kept: int = KEPT) -> Backup | None:
         if event == 0 or backup.path.exists():
             return None
         with published(backup.path) as temporary:
+            shutil.copymode(source, temporary)
             with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
                 # What makes it durable comes with its name.
                 copy.execute("PRAGMA synchronous = OFF")

@@ -21,6 +21,18 @@ BUSY_MILLISECONDS = 1000
 Clock = Callable[[], float]
 
 
+class _Facts(Database):  # type: ignore[misc]
+    """sqlite-utils, told what it would find out by writing.
+
+    It takes a full disk for a SQLite without ``ON CONFLICT``, and from then on its upserts drop rows without a word.
+    """
+
+    @property
+    def supports_on_conflict(self) -> bool:
+        """Every SQLite since 3.24 does, and so every Python that runs this."""
+        return True
+
+
 class Registry:
     """Facts in, rows out; the values of known secrets never go in.
 
@@ -42,7 +54,7 @@ class Registry:
         self.on_wait: Callable[[float], None] = lambda _seconds: None
         self._connection = open_facts(path)
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        self._db = Database(self._connection)
+        self._db = _Facts(self._connection)
         self._pending: list[Row] = []
 
     def clock(self) -> float:

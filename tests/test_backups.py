@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.engine import open_bench
 from autokaggle_tui.keeper import Keeper
+from autokaggle_tui.loading import load_rounds
 from autokaggle_tui.restoring import RESTORED_TO, ready_registry
+from autokaggle_tui.setup import check_unused
+from autokaggle_tui.trying import try_experiment
 from autokaggle_tui.workspace import Workspace
 from experiments.backups import KEPT, back_up, damage, find_backups
-from experiments.errors import RegistryError
+from experiments.errors import DataError, RegistryError, WorkspaceError
+from experiments.folds import Folds
 from experiments.registry import Registry
 from experiments.schema import MIGRATIONS, open_facts, open_viewer
 
@@ -319,3 +324,46 @@ async def test_no_more_backups_than_one_in_ten_minutes(tmp_path: Path):
     await keeper.close()
     assert find_backups(keeper.folder)[0].event == 5
     registry.close()
+
+
+def test_init_does_not_begin_a_campaign_beside_the_backups_of_another(played: Workspace):
+    """The engine would put one of them in the place of the registry that is not there yet."""
+    for path in (played.config, played.facts):
+        path.unlink()
+    shutil.rmtree(played.rounds)
+    with pytest.raises(WorkspaceError, match="holds backups"):
+        check_unused(played)
+
+
+async def test_lost_folds_are_made_again_if_they_come_out_the_same(workspace: Workspace):
+    made = workspace.root / "folds.npz"
+    async with open_bench(workspace, lambda row: None) as bench:
+        digest = bench.campaign.folds.digest
+    for harm in (truncated, vanished):
+        harm(made)
+        async with open_bench(workspace, lambda row: None) as bench:
+            assert bench.campaign.folds.digest == digest == Folds.load(made).digest
+    registry = Registry(workspace.facts)
+    registry.set_fact("folds", "of another day")
+    registry.close()
+    truncated(made)
+    before = made.read_bytes()
+    with pytest.raises(DataError, match="cannot be read"):
+        async with open_bench(workspace, lambda row: None):
+            pass
+    assert made.read_bytes() == before
+
+
+async def test_a_try_does_not_write_over_files_that_a_restored_registry_does_not_know(
+    workspace: Workspace, tmp_path: Path
+):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def fit_predict(train, valid, test, ctx):\n    raise ValueError\n")
+    workspace.rounds.mkdir()
+    registry = Registry(workspace.facts)
+    registry.set_fact(RESTORED_TO, "1.0")
+    registry.close()
+    (workspace.rounds / "T01_experiment.py").write_text("# from before\n")
+    await try_experiment(workspace, mine, lambda row: None)
+    assert (workspace.rounds / "T01_experiment.py").read_text() == "# from before\n"
+    assert [row["id"] for row in load_rounds(workspace)] == ["T02"]

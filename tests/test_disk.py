@@ -123,7 +123,7 @@ def test_a_commit_that_finds_no_room_leaves_the_registry_as_it_was(disk: Path):
     registry.event("note", text="after")
     registry.close()
     with closing(sqlite3.connect(disk / "autokaggle.db")) as connection:
-        assert connection.execute("SELECT data ->> 'text' FROM events ORDER BY id").fetchall() == [
+        assert connection.execute("SELECT json_extract(data, '$.text') FROM events ORDER BY id").fetchall() == [
             ("kept",),
             ("after",),
         ]

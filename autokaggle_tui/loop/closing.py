@@ -52,11 +52,12 @@ class Closing:
         pool = registry.pool()
         # By the order of the events and not by times: a clock may be set back.
         seen = registry.value(
-            "SELECT coalesce(max(id), 0) FROM events WHERE kind = 'experiment_started' AND data ->> 'kind' = 'blend'"
+            "SELECT coalesce(max(id), 0) FROM events "
+            "WHERE kind = 'experiment_started' AND json_extract(data, '$.kind') = 'blend'"
         )
         fresh = registry.value(
             "SELECT count(*) FROM events WHERE id > ? AND kind IN ('experiment_done', 'imported') "
-            "AND data ->> 'in_pool' AND data ->> 'family' != 'blend'",
+            "AND json_extract(data, '$.in_pool') AND json_extract(data, '$.family') != 'blend'",
             [seen],
         )
         if len(pool) < 2 or (not fresh and unfinished is None):
