@@ -345,7 +345,7 @@ def test_ctrl_c_while_the_command_line_loads_is_quiet():
         "import os, runpy, signal, sys\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'typer':\n"
+        "        if name == 'click':\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupting())\n"
         "runpy.run_module('autokaggle_tui', run_name='__main__', alter_sys=True)\n"

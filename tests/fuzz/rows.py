@@ -105,7 +105,7 @@ def _event(rows: list[dict[str, Any]]) -> None:
 def _look(state: State) -> None:
     """What viewers make of a state."""
     now = 1_767_300_000.0
-    found = {"workspace": "w", **describe(state, state.now.pid, now)}
+    found = {"workspace": "w", **describe(state, state.now.pid, now), "storage": NOTHING_STORED}
     json.dumps(found)
     state.now.eta(now)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -113,6 +113,7 @@ def _look(state: State) -> None:
         print_submissions(list(state.submissions.values()))
 
 
+NOTHING_STORED = {"total": 0, "prunable": 0, "free": None}
 Damage = tuple[str, str, Any]
 DAMAGES = st.lists(
     st.sampled_from(sorted(COLUMNS)).flatmap(
