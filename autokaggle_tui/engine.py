@@ -24,6 +24,7 @@ from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
 from autokaggle_tui.keeper import Keeper
+from autokaggle_tui.launching import publish_output
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import ROLES, Desk
@@ -115,6 +116,7 @@ async def open_bench(
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
+        publish_output(workspace)
         restored = ready_registry(workspace, clock=clock)
         since = last_command(workspace.facts)
         if restored is not None:

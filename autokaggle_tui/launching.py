@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,17 +11,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from autokaggle_tui.failures import explain
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import WorkspaceError
+from experiments.files import TEMPORARY
 from experiments.schema import open_viewer
 from experiments.text import clean
 
 LaunchState = Literal["starting", "up", "ended"]
 
 POLL_SECONDS = 0.05
+OUTPUT = "AUTOKAGGLE_ENGINE_OUT"
+"""Variable that tells an engine which file its viewer made for what it prints."""
 TAIL_BYTES = 32_768
 WORDS = 12
 WORDS_OF_A_BUG = 6
@@ -54,12 +58,18 @@ class Start:
 
 
 class Launch:
-    """An engine that this process started. It is waited for, so no zombie stays; ending this process leaves it be."""
+    """An engine that this process started. It is waited for, so no zombie stays; ending this process leaves it be.
 
-    def __init__(self, workspace: Workspace, process: subprocess.Popen[bytes]) -> None:
+    Attributes:
+        said: The last lines that it printed, once it ended.
+    """
+
+    def __init__(self, workspace: Workspace, process: subprocess.Popen[bytes], out: BinaryIO) -> None:
         self.workspace = workspace
         self.pid = process.pid
+        self.said = ""
         self._process = process
+        self._out = out
         self._ended = threading.Event()
         threading.Thread(target=self._reap, name=f"engine {self.pid}", daemon=True).start()
 
@@ -88,26 +98,53 @@ class Launch:
 
     def _reap(self) -> None:
         self._process.wait()
+        own = Path(self._out.name)
+        with self._out, contextlib.suppress(OSError):
+            self.said = "\n".join(_last_lines(self._out)[-WORDS:])
+            # It is there until it is published. Beside an engine that works, its words are no news of the campaign.
+            if own.exists() and self.workspace.engine_pid() is None:
+                own.replace(self.workspace.engine_out)
+            own.unlink(missing_ok=True)
         self._ended.set()
 
 
 def start_engine(workspace: Workspace, start: Start | None = None) -> Launch:
     """Start an engine that no terminal and no viewer can take along; what it prints goes to ``engine.out``.
 
+    It prints into a file of its own, which becomes ``engine.out`` when it takes the lock (:func:`publish_output`):
+    of two that start at once the loser does not write between the lines of the winner.
+
     Raises:
         WorkspaceError: ``engine.out`` cannot be written, or no process can be started.
     """
     command = [*MODULE, "--no-ui", "-w", str(workspace.root), *(start or Start()).arguments()]
+    own = workspace.root / f"{TEMPORARY}{os.urandom(6).hex()}-{workspace.engine_out.name}"
     try:
-        # Appending, so that the loser of two that start at once does not write over the winner's lines.
-        with workspace.engine_out.open("ab") as out:
-            out.truncate(0)
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        out = own.open("x+b")
     except OSError as error:
         raise explain(error, workspace.root) or WorkspaceError(f"no engine can be started: {error}.") from error
-    return Launch(workspace, process)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {OUTPUT: str(own)},
+        )
+    except OSError as error:
+        out.close()
+        own.unlink(missing_ok=True)
+        raise explain(error, workspace.root) or WorkspaceError(f"no engine can be started: {error}.") from error
+    return Launch(workspace, process, out)
+
+
+def publish_output(workspace: Workspace) -> None:
+    """Let what this process prints be ``engine.out``, if it was started by a viewer; call it with the lock held."""
+    own = os.environ.pop(OUTPUT, "")
+    if own:
+        with contextlib.suppress(FileNotFoundError):
+            Path(own).replace(workspace.engine_out)
 
 
 def ensure_engine(workspace: Workspace, start: Start | None = None) -> Launch | None:
@@ -163,11 +200,15 @@ def _tail(path: Path) -> list[str]:
     """The last lines of a file that say something, fit to be shown."""
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - TAIL_BYTES, 0))
-            data = file.read(TAIL_BYTES)
+            return _last_lines(file)
     except OSError:
         return []
+
+
+def _last_lines(file: BinaryIO) -> list[str]:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - TAIL_BYTES, 0))
+    data = file.read(TAIL_BYTES)
     lines = clean(data.decode("utf-8", errors="replace")).expandtabs(4).split("\n")
     # The first line of a part is a part of a line.
     whole = lines[1:] if size > TAIL_BYTES and len(lines) > 1 else lines

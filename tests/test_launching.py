@@ -169,7 +169,9 @@ def test_two_that_start_at_once_are_one_engine(workspace: Workspace, start: Call
     loser, winner = states["ended"], states["up"]
     assert loser.wait(60) == 1
     assert winner.state() == "up" and workspace.engine_pid() == winner.pid
-    assert f"another engine (pid {winner.pid})" in workspace.engine_out.read_text()
+    assert f"another engine (pid {winner.pid})" in loser.said
+    assert winner.state() == "up" and "another engine" not in workspace.engine_out.read_text()
+    assert [path.name for path in workspace.root.glob("*engine.out")] == ["engine.out"]
     os.kill(winner.pid, signal.SIGTERM)
     assert winner.wait(60) == 130
     assert not Path(f"/proc/{winner.pid}").exists(), "no zombie is left"
