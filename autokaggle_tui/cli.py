@@ -102,17 +102,15 @@ def _run(
     limit = None if time_limit is None else parse_duration(time_limit)
     models = _models(model)
     if not no_ui:
-        from autokaggle_tui.config_text import read_json
         from autokaggle_tui.launching import Start
 
-        # The engine that the screen starts checks them, and its complaint is shown there.
-        read_json(workspace.config)
+        # A running engine read its settings when it began.
+        if workspace.engine_pid() is None:
+            _check_config(workspace)
         _screen(workspace, Start(rounds, limit, models))
         return
-    from autokaggle_tui.config import load_config
-
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
-    load_config(workspace.root)
+    _check_config(workspace)
     with leaving_at_once():
         from autokaggle_tui.engine import RunOptions, run_engine
         from autokaggle_tui.headless import listener
@@ -121,6 +119,12 @@ def _run(
     code = run_to_end(run_engine(workspace, options, listener(log_format)))
     if code:
         raise Exit(code)
+
+
+def _check_config(workspace: Workspace) -> None:
+    from autokaggle_tui.config import load_config
+
+    load_config(workspace.root)
 
 
 def _screen(workspace: Workspace, start: Start | None) -> None:
@@ -444,7 +448,7 @@ def set_model(ctx: click.Context, role: str, name: str, workspace: Path | None) 
 @workspace_option
 @click.pass_context
 def submit(ctx: click.Context, experiment: str, workspace: Path | None) -> None:
-    """Submit a prediction now, within quota and deadline; the running engine does it."""
+    """Submit a prediction now, within quota and deadline."""
     _ask(ctx, workspace, "submit", experiment=experiment)
 
 
@@ -491,15 +495,16 @@ def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
 
 
 @app.command(hidden=True)
+@click.option("--asked", default="", help="The command for whose answer somebody waits.")
 @workspace_option
 @click.pass_context
-def obey(ctx: click.Context, workspace: Path | None) -> None:
+def obey(ctx: click.Context, asked: str, workspace: Path | None) -> None:
     """Obey the commands that wait while no engine runs; viewers call it."""
-    from autokaggle_tui.commander import obey_now
+    from autokaggle_tui.standin import obey_now
 
     # When an engine took the lock in the meantime, it obeys.
     with contextlib.suppress(WorkspaceError):
-        obey_now(_workspace(ctx, workspace))
+        obey_now(_workspace(ctx, workspace), asked)
 
 
 @app.command("try")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
 from autokaggle_tui.pruning import mark, prunable, remove
-from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
@@ -89,16 +88,16 @@ class Commander:
         """Refuse what was asked of an earlier run, or of none: it expired; asked at the begin of a run or ``try``."""
         registry = self.campaign.registry
         refuse_unfinished(registry)
-        for row in _waiting(registry):
+        for row in waiting(registry):
             early = row["run"] is None or row["run"] != registry.run
             if row["verb"] in OF_THIS_RUN and early and row["id"] <= self.since:
                 settle(registry, row, "refused", "it was given before this run began")
 
-    def obey(self) -> None:
-        """Obey every waiting command, oldest first."""
+    def obey(self, rows: Sequence[Row] | None = None) -> None:
+        """Obey these commands, or every one that waits, oldest first."""
         self._reap()
         registry = self.campaign.registry
-        for row in _waiting(registry):
+        for row in waiting(registry) if rows is None else rows:
             with registry.transaction():
                 try:
                     late = row["run"] not in (None, registry.run) and row["id"] <= self.since
@@ -245,29 +244,6 @@ def last_command(path: Path) -> int:
     return 0
 
 
-def obey_now(workspace: Workspace) -> None:
-    """Be the engine for a moment: obey what needs none, refuse the rest.
-
-    Raises:
-        WorkspaceError: An engine works here.
-        RegistryError: The registry cannot be opened.
-    """
-    with workspace.locked():
-        ready_registry(workspace)
-        registry = Registry(workspace.facts)
-        try:
-            refuse_unfinished(registry)
-            for row in _waiting(registry):
-                with registry.transaction():
-                    try:
-                        settle(registry, row, "done", obey_anywhere(registry, row, workspace))
-                    except (Refused, AutokaggleError) as refusal:
-                        settle(registry, row, "refused", in_one_line(refusal))
-                sweep_after(registry, row, workspace)
-        finally:
-            registry.close()
-
-
 def sweep_after(registry: Registry, row: Row, workspace: Workspace) -> None:
     """What a command leaves to do once it is a fact: pruned files go when the registry has said so."""
     if row["verb"] == "prune":
@@ -318,7 +294,7 @@ def settle(registry: Registry, row: Row, state: str, result: str) -> None:
         registry.event("command", verb=row["verb"], state=state, result=result, args=row["args"])
 
 
-def _waiting(registry: Registry) -> list[Row]:
+def waiting(registry: Registry) -> list[Row]:
     """Queued commands, oldest first; what no viewer of ours can have written is refused at once."""
     sound = []
     for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):

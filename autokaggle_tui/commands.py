@@ -22,7 +22,7 @@ from experiments.text import clean, one_line
 ANSWER_SECONDS = 10.0
 SLOW_SECONDS = 60.0
 POLL_SECONDS = 0.05
-ANYWHERE = frozenset({"hint", "retro", "model", "prune"})
+ANYWHERE = frozenset({"hint", "retro", "model", "prune", "submit"})
 CARRIED_OUT = frozenset({"submit", "probe-model"})
 
 
@@ -101,14 +101,14 @@ def _await(workspace: Workspace, connection: sqlite3.Connection, name: str) -> A
         if row["state"] in ("done", "refused") or time.monotonic() - asked > patience:
             return Answer(row["state"], row["result"])
         if workspace.engine_pid() is None:
-            _obey_now(workspace)
+            _obey_now(workspace, name)
             continue
         time.sleep(POLL_SECONDS)
 
 
-def _obey_now(workspace: Workspace) -> None:
+def _obey_now(workspace: Workspace, name: str) -> None:
     """Have a process obey in the engine's place; what it imports would weigh on the screen."""
-    command = [*MODULE, "obey", "-w", str(workspace.root)]
+    command = [*MODULE, "obey", "--asked", name, "-w", str(workspace.root)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         raise WorkspaceError(one_line(clean(done.stderr.decode(errors="replace"))) or "the command was not obeyed.")

@@ -239,6 +239,42 @@ def test_the_engine_carries_out_submissions_and_probes(workspace: Workspace, sta
     assert launch.wait(60) == 0
 
 
+def test_a_submission_needs_no_engine(workspace: Workspace):
+    """Whoever asks is the engine for a moment: the same rules and the same ledger, and what a crash left open first."""
+    registry = Registry(workspace.facts)
+    workspace.rounds.mkdir(exist_ok=True)
+    registry.insert("runs", id="r", status="running", rounds=1, first_round=1, pid=1, started_at=1.0)
+    registry.insert("rounds", round=1, run="r", status="done", started_at=1.0)
+    scored(registry, workspace, "R01", 1)
+    scored(registry, workspace, "T01", None)
+    registry.insert("champions", experiment="R01", score=0.9, at=1.0)
+    lost = {"experiment": "R01", "file": "R01_submission.csv", "sha256": "0", "token": "t", "at": 1.0}
+    registry.insert("submissions", competition="demo", state="intent", **lost)
+    registry.insert("commands", uuid="old", run=None, verb="submit", args={"experiment": "T01"}, at=1.0)
+    change_config(workspace, max_submissions_per_day=1)
+    for arguments, code, said in (
+        (["R77"], 1, "no experiment 'R77'"),
+        ([], 0, "R01 was accepted: roc_auc"),
+        (["1"], 1, "R01 was submitted before: it was accepted"),
+        (["T01"], 1, "the daily limit of 1 is used up"),
+    ):
+        done = cli("submit", *arguments, "-w", str(workspace.root))
+        assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
+    sent = registry.rows("SELECT experiment, state FROM submissions ORDER BY id")
+    left = registry.value("SELECT state FROM commands WHERE uuid = 'old'")
+    registry.close()
+    assert [(row["experiment"], row["state"]) for row in sent] == [("R01", "refused"), ("R01", "accepted")]
+    assert left == "queued", "nobody waits for its answer; the next engine refuses it"
+    assert workspace.engine_pid() is None
+
+
+def test_a_submission_that_cannot_be_made_is_refused_with_the_reason(workspace: Workspace):
+    Registry(workspace.facts).close()
+    (workspace.root / "data" / "train.csv").unlink()
+    done = cli("submit", "-w", str(workspace.root))
+    assert done.returncode == 1 and "submit was refused" in done.stderr and "train" in done.stderr
+
+
 def test_what_an_engine_left_unfinished_is_refused_by_whoever_asks_next(workspace: Workspace):
     registry = Registry(workspace.facts)
     for name in ("submit", "probe-model"):

@@ -173,11 +173,10 @@ class TestSubmissions:
             await pilot.press("3", "S")
             assert pilot.app.screen is screen and f"{name} was sent already" in toasts(pilot)
 
-    async def test_nothing_is_asked_when_nobody_would_submit(self, made: Workspace):
+    async def test_a_submission_needs_no_engine(self, made: Workspace):
         async with showing(made, SubmissionsScreen(), pid=None) as pilot:
-            await pilot.press("S")
-            assert isinstance(pilot.app.screen, SubmissionsScreen)
-            assert "A submission is made by the engine" in toasts(pilot)
+            await pilot.press("S", "y")
+            assert pilot.app.asked == [("submit", {"experiment": "R27"})]
 
     async def test_nothing_is_called_empty_before_it_was_read(self, made: Workspace):
         app = Host(made)

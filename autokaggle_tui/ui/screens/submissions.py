@@ -51,7 +51,6 @@ from experiments.learnings import Rules
 from experiments.schema import open_viewer
 
 LOOK_EVERY = 2.0
-OBEYING: frozenset[EngineState] = frozenset({"starting", "running", "pausing", "paused"})
 """What the engine does while it still takes a submission."""
 SHOWN = 50
 NO_LEDGER = Ledger()
@@ -163,10 +162,6 @@ class SubmissionsScreen(PaneScreen[None]):
 
     def action_submit(self) -> None:
         """Ask whether to submit what is selected in the focused pane."""
-        if self.cockpit.engine not in OBEYING:
-            key = key_of(self, "restart")
-            self.notify(f"A submission is made by the engine: {key} starts it.", severity="warning")
-            return
         name = self._selected()
         chosen = next((item for item in self._candidates if item.name == name), None)
         if chosen is None:
