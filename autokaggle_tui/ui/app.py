@@ -136,17 +136,16 @@ class AutokaggleApp(App[None]):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
 
     def refresh_css(self, animate: bool = True) -> None:
-        """Style everything anew, unless the colours are those that the stylesheet has: so it is at the start."""
-        variables = self.get_css_variables()
-        if variables != self._variables:
-            self._variables = variables
+        """Style everything anew; at the start only if the colours are not those that the stylesheet has."""
+        if self._feed is not None or self.get_css_variables() != self._variables:
             super().refresh_css(animate)
 
     def begin(self) -> None:
         """Follow the campaign; the cockpit calls it when its first frame is painted."""
-        # What is there now stays: no collection needs to look at it again.
-        gc.freeze()
-        gc.enable()
+        if not gc.isenabled():
+            # Put off until now by the command line. What is there stays: no collection needs to look at it again.
+            gc.freeze()
+            gc.enable()
         from autokaggle_tui.ui.feed import Feed
 
         self._feed = Feed(self.workspace)
