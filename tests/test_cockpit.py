@@ -19,6 +19,7 @@ from textual.widgets import Input
 from autokaggle_tui.launching import Start
 from autokaggle_tui.ui.app import AutokaggleApp
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog, HintDialog, QuitDialog
+from autokaggle_tui.ui.screens.learnings import LearningsScreen
 from autokaggle_tui.ui.screens.round import RoundScreen
 from autokaggle_tui.ui.themes import DEFAULT
 from autokaggle_tui.ui.widgets.rounds_table import RoundsTable
@@ -91,6 +92,16 @@ async def asked(pilot: Pilot[None], engine: Engine) -> list[tuple[str, dict[str,
 
 
 class TestSizes:
+    async def test_a_screen_s_stylesheet_is_its_own(self, campaign: Workspace):
+        """The rules have room where the cockpit's side has none, and what they are given is not the cockpit's."""
+        async with looking(campaign, size=SMALL) as pilot:
+            await pilot.press("l")
+            await until(pilot, lambda: isinstance(pilot.app.screen, LearningsScreen))
+            await until(pilot, lambda: pilot.app.screen.query_one("#rules").region.height > 0)
+            await pilot.press("escape")
+            await pilot.resize_terminal(*WIDE)
+            await until(pilot, lambda: pilot.app.screen.query_one("#side").region.width == 50)
+
     async def test_each_size_shows_what_it_has_room_for(self, campaign: Workspace):
         async with looking(campaign, size=WIDE) as pilot:
             assert titles(pilot) == list(TITLES)
@@ -502,3 +513,13 @@ def newer(file: Path) -> None:
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA user_version = 999")
     connection.close()
+
+
+async def test_an_engine_that_ends_before_its_run_begins_says_why(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """It held the lock already when it found that its competition is gone."""
+    monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "elsewhere"))
+    async with looking(workspace, start=Start(rounds=9), engine=False, clock=lambda: moment(workspace)) as pilot:
+        await sees(pilot, "The engine did not start. r tries again.", "There is no local competition")
+        assert pilot.app.launch is None

@@ -325,7 +325,8 @@ class AutokaggleApp(App[None]):
             )
         if batches or self.state is not before or self.engine != engine:
             self._hand_on()
-        if self.launch is not None and self.launch.state() == "ended":
+        # What it held was the lock perhaps, but no run: then nothing else tells that it is gone.
+        if self.launch is not None and self.launch.state() == "ended" and self.pid != self.launch.pid:
             self._died()
 
     def _take(self, batch: Batch) -> None:
@@ -343,7 +344,9 @@ class AutokaggleApp(App[None]):
             self.words = self._last_words()
         self.known = True
         if batch.pid is not None:
-            self.launch, self.words, self.unstarted = None, "", False
+            self.words, self.unstarted = "", False
+            if self.launch is not None and self.state.now.pid == self.launch.pid:
+                self.launch = None
         self.pid = batch.pid
         self.problem = batch.problem
         if batch.streamed or batch.logged:
@@ -363,10 +366,10 @@ class AutokaggleApp(App[None]):
             self.refresh_bindings()
 
     def _died(self) -> None:
-        """The engine this viewer started ended before it had the lock."""
+        """The engine this viewer started ended before its run began."""
         launch, self.launch = self.launch, None
         if launch is not None and self.pid is None:
-            self.words = self._last_words() or f"It ended with code {launch.exit_code}; see engine.log."
+            self.words = launch.said or f"It ended with code {launch.exit_code}; see engine.log."
             self.unstarted = True
             self._hand_on()
 
