@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from textual import events
 
 GAPS = (2, 1)
-LAST_ONES = 2
-"""Entries at the end that stay when others have to leave: help, and the way out."""
+STAYING = frozenset({"back", "help", "quit"})
+"""Actions that stay when others have to leave: help, and the ways out."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Entry:
         shown: As a person reads it.
         help: A sentence for the tooltip.
         alive: A dead one is there all the same, dimmed.
+        stays: It is among the last to leave a narrow line.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Entry:
     label: str
     help: str
     alive: bool
+    stays: bool = False
 
 
 class KeyBar(Widget):
@@ -76,12 +78,21 @@ class KeyBar(Widget):
             if binding.show and binding.action not in found:
                 shown = self.app.get_key_display(binding)
                 help = active.tooltip or binding.description
-                found[binding.action] = Entry(binding.key, shown, binding.description, help, active.enabled)
+                stays = binding.action.removeprefix("app.") in STAYING
+                found[binding.action] = Entry(binding.key, shown, binding.description, help, active.enabled, stays)
         return list(found.values())
 
     def render(self) -> Content:
         """What fits."""
         return fitted(self._entries, self.content_size.width)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that was clicked."""
+        key = event.style.meta.get("key")
+        if key:
+            self.app.simulate_key(key)
+        elif key is not None:
+            self.app.bell()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """Say more about the key under the mouse."""
@@ -89,15 +100,16 @@ class KeyBar(Widget):
 
 
 def fitted(entries: Sequence[Entry], width: int) -> Content:
-    """The keys in one line of ``width`` cells; those in the middle leave first."""
-    shown = [_piece(entry) for entry in entries]
-    while len(shown) > 1:
+    """The keys in one line of ``width`` cells; the last leave first."""
+    left = list(entries)
+    while len(left) > 1:
+        shown = [_piece(entry) for entry in left]
         used = sum(piece.cell_length for piece in shown)
         for gap in GAPS:
             if used + gap * (len(shown) - 1) <= width:
                 return Content(" " * gap).join(shown)
-        shown.pop(max(len(shown) - LAST_ONES - 1, 0))
-    return Content("").join(shown)
+        left.remove(next((entry for entry in reversed(left) if not entry.stays), left[-1]))
+    return Content("").join(_piece(entry) for entry in left)
 
 
 def _piece(entry: Entry) -> Content:
@@ -106,5 +118,5 @@ def _piece(entry: Entry) -> Content:
         (entry.shown, f"bold $footer-key-foreground{dim}"),
         (f" {entry.label}" if entry.label else "", f"$footer-description-foreground{dim}"),
     )
-    act = "app.bell" if not entry.alive else f"app.simulate_key({entry.key!r})"
-    return text.stylize(Style.from_meta({"@click": act, "help": entry.help}))
+    # An action of the text itself (``@click``) would paint it as a link.
+    return text.stylize(Style.from_meta({"key": entry.key if entry.alive else "", "help": entry.help}))
