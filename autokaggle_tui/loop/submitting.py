@@ -74,7 +74,7 @@ async def submit(
 
     Raises:
         DataError: The prediction does not make a valid submission file.
-        PlatformError: The platform cannot be reached; the intent is settled at the next start.
+        PlatformError: The platform cannot be reached; the intent, with a note, is settled by ``reconcile``.
     """
     registry = campaign.registry
     name = experiment["id"]
@@ -102,7 +102,13 @@ async def submit(
         receipt = Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
         told(receipt)
         return receipt
-    receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
+    try:
+        receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
+    except PlatformError as error:
+        with registry.transaction():
+            registry.update("submissions", number, note=f"nobody knows whether it arrived: {error.message}")
+            _tell(registry, number, experiment["round"])
+        raise
     _record(campaign, number, experiment["round"], receipt, told)
     return receipt
 
@@ -117,9 +123,15 @@ def write_submission(campaign: Campaign, stored: Path, file: Path) -> None:
     write_atomic(file, buffer.getvalue().encode())
 
 
-def reconcile(campaign: Campaign, platform: Platform) -> None:
-    """Settle intents that a crash left open, by asking the platform for their tokens."""
-    for row in campaign.registry.rows("SELECT * FROM submissions WHERE state = 'intent'"):
+def reconcile(campaign: Campaign, platform: Platform, *, noted: bool = False) -> None:
+    """Settle intents that a crash or a failing platform left open, by asking the platform for their tokens.
+
+    Args:
+        noted: Only those of which ``submit`` noted that they failed: others may be on their way.
+    """
+    for row in campaign.registry.rows(
+        "SELECT * FROM submissions WHERE state = 'intent' AND (note != '' OR NOT ?)", [noted]
+    ):
         try:
             receipt = platform.find(row["token"])
         except PlatformError as error:
