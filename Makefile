@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-browser lint bench chaos lock schema clean
+.PHONY: setup demo test test-browser chaos fuzz lint bench lock schema clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,11 @@ test-browser: setup  ## the screen in a real browser; needs chromium
 	  { echo "test-browser needs chromium: apt-get install chromium" >&2; exit 1; }
 	@AUTOKAGGLE_BROWSER=1 $(BIN)/python -m pytest tests/browser
 
+SECONDS ?= 30
+fuzz: setup  ## attack every parser, SECONDS each (or TARGET="csv event"); installs atheris
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python "atheris>=3.0"
+	@$(BIN)/python -m tests.fuzz $(SECONDS) $(TARGET)
+
 lint: setup  ## style, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -35,6 +40,7 @@ lint: setup  ## style, types, import contracts
 bench: setup  ## loop, folds and screen, as ratios within one run
 	@$(BIN)/python -m benchmarks.fold_start
 	@$(BIN)/python -m benchmarks.loop_overhead
+	@$(BIN)/python -m benchmarks.sandbox
 	@$(BIN)/python -m benchmarks.screen
 
 chaos: setup  ## kill the engine, its workers and its disk for some minutes: is anything lost, doubled, corrupt?

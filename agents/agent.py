@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.prompts import RolePrompt
@@ -185,4 +185,6 @@ def _clean(chunk: Chunk) -> Chunk:
         return TextDelta(clean(chunk.text))
     if isinstance(chunk, Reasoning):
         return Reasoning(clean(chunk.text))
+    if isinstance(chunk, ToolCall):
+        return replace(chunk, name=clean(chunk.name), arguments=clean(chunk.arguments))
     return chunk

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agents.tools import TOOLS
 from backends.models.tasks import Role
 from experiments.errors import ConfigError
+from experiments.jail import read_regular
 from experiments.plan import PlanError, split_front_matter
 
 
@@ -43,9 +44,11 @@ def load_prompt(role: Role, workspace: Path) -> RolePrompt:
         ConfigError: The file cannot be read, or names a tool that does not exist.
     """
     own = workspace / "agents" / f"{role}.md"
-    source = own if own.is_file() else resources.files("agents") / f"{role}.md"
+    shipped = resources.files("agents") / f"{role}.md"
+    source = own if own.exists() else shipped
     try:
-        matter, text = split_front_matter(source.read_text(encoding="utf-8"))
+        content = read_regular(own, links=True) if source is own else shipped.read_bytes()
+        matter, text = split_front_matter(content.decode("utf-8"))
         header = _Header.model_validate(matter)
     except (PlanError, ValidationError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{source}: {error}", hint="Compare with the shipped prompt of this role.") from None

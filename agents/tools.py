@@ -14,17 +14,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from backends.models.base import ToolSpec
 from experiments.errors import AutokaggleError
+from experiments.jail import open_beneath
+from experiments.logtext import shorten
 from experiments.schema import open_viewer
 from experiments.text import clean, one_line
 
 READ_CAP = 60_000
 WRITE_CAP = 200_000
 ROWS_CAP = 200
+COLUMNS_CAP = 200
 SQL_STEPS = 2_000_000
+SQL_VALUE_BYTES = 2_000_000
+REFUSAL_CAP = 2_000
 
 
 class ToolError(Exception):
     """A tool call that cannot be served; the text goes back to the model."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shorten(clean(text), REFUSAL_CAP))
 
 
 class _Arguments(BaseModel):
@@ -142,7 +150,9 @@ def _read_file(box: Toolbox, arguments: Any) -> str:
         return box.staged[name]
     if not target.is_file():
         raise ToolError(f"{arguments.path} is not a file; list_files shows what there is")
-    with target.open("rb") as file:
+    # Looked up once and opened without a link: what is swapped in between leads nowhere.
+    root = box.root.resolve()
+    with open_beneath(root, target.relative_to(root)) as file:
         raw = file.read(READ_CAP + 1)
     text = clean(raw[:READ_CAP].decode("utf-8", errors="replace"))
     return text if len(raw) <= READ_CAP else f"{text}\n… cut after {READ_CAP} bytes"
@@ -170,6 +180,8 @@ def _query_registry(box: Toolbox, arguments: Any) -> str:
     connection = open_viewer(box.database)
     try:
         connection.set_authorizer(_only_reads)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SQL_VALUE_BYTES)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, COLUMNS_CAP)
         steps = 0
 
         def tick() -> int:
@@ -179,7 +191,11 @@ def _query_registry(box: Toolbox, arguments: Any) -> str:
 
         connection.set_progress_handler(tick, 1000)
         cursor = connection.execute(arguments.sql)
-        rows = [list(row) for row in cursor.fetchmany(ROWS_CAP)]
+        rows: list[list[Any]] = []
+        size = 0
+        while size < READ_CAP and len(rows) < ROWS_CAP and (row := cursor.fetchone()) is not None:
+            rows.append([_short(value) for value in row])
+            size += sum(len(str(value)) for value in rows[-1])
         header = [column[0] for column in cursor.description or ()]
     except sqlite3.Error as error:
         raise ToolError(f"SQL: {error}") from None
@@ -187,6 +203,10 @@ def _query_registry(box: Toolbox, arguments: Any) -> str:
         connection.close()
     text = json.dumps({"columns": header, "rows": rows}, ensure_ascii=False, default=str)
     return clean(text[:READ_CAP])
+
+
+def _short(value: Any) -> Any:
+    return value[:READ_CAP] if isinstance(value, str | bytes) else value
 
 
 def _only_reads(action: int, *_: object) -> int:
@@ -238,7 +258,7 @@ def describe_call(name: str, arguments: str) -> str:
     """A tool call in one line for a person: what it is about, never the text it writes."""
     try:
         given = json.loads(arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return one_line(f"{name} {arguments}")
     if not isinstance(given, dict):
         return one_line(f"{name} {arguments}")

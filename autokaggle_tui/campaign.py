@@ -13,7 +13,7 @@ from autokaggle_tui.memory import recall
 from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView
 from experiments.competition import Competition
-from experiments.errors import RuleError, WorkspaceError
+from experiments.errors import DataError, RuleError, WorkspaceError
 from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
 from experiments.registry import Registry
@@ -121,7 +121,7 @@ def open_campaign(
     spec = competition.spec
     _unchanged(registry, {"metric": spec.metric, "target": spec.target, "data": competition.data_hash})
     _unchanged(registry, {"cross-validation": _recipe(competition)})
-    folds = _folds(workspace, competition, fresh=registry.fact("folds") is None)
+    folds = _folds(workspace, competition, registry.fact("folds"))
     _unchanged(registry, {"folds": folds.digest})
     slots, threads = config.compute.resolve()
     return Campaign(
@@ -138,14 +138,27 @@ def open_campaign(
     )
 
 
-def _folds(workspace: Workspace, competition: Competition, *, fresh: bool) -> Folds:
-    """The folds on file, or new ones put on file: a library's update must not move them."""
+def _folds(workspace: Workspace, competition: Competition, known: str | None) -> Folds:
+    """The folds on file, or new ones put on file: a library's update must not move them.
+
+    A file that is lost is made again only if the same folds come of it.
+    """
     path = workspace.root / "folds.npz"
-    if path.is_file() and not fresh:
-        return Folds.load(path)
-    folds = make_folds(competition.spec, competition.y, groups=competition.groups, times=competition.times)
+    try:
+        if known is not None:
+            return Folds.load(path)
+    except DataError:
+        folds = _make_folds(competition)
+        if folds.digest != known:
+            raise
+    else:
+        folds = _make_folds(competition)
     folds.save(path)
     return folds
+
+
+def _make_folds(competition: Competition) -> Folds:
+    return make_folds(competition.spec, competition.y, groups=competition.groups, times=competition.times)
 
 
 def _recipe(competition: Competition) -> str:

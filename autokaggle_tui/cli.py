@@ -3,89 +3,84 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
 from autokaggle_tui import __version__
 from autokaggle_tui.interrupts import leaving_at_once, run_to_end
-from autokaggle_tui.launching import MODULE, Start, ensure_engine, last_words
 from autokaggle_tui.program import Program, run_program
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError, ModelError, UsageError, WorkspaceError
+from experiments.redaction import hide
+
+if TYPE_CHECKING:
+    from autokaggle_tui.launching import Start
 
 # The time limit of a run counts from here: imports and reading the data are part of it.
 STARTED = time.monotonic()
 DEMO = "breast-cancer"
 COMES_UP_SECONDS = 120.0
 
-app = typer.Typer(
-    name="autokaggle-tui",
-    cls=Program,
-    help="An autonomous Kaggle loop: three agents research, plan, review, code and learn, round after round.",
-    add_completion=False,
-    no_args_is_help=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+A_PATH = click.Path(path_type=Path)
+workspace_option = click.option(
+    "--workspace", "-w", type=A_PATH, help="The campaign's folder.", show_default="this folder"
 )
-
-WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", "-w", help="The campaign's folder.", show_default="this folder")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-RoundsOption = Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds to play, then end.")]
-TimeOption = Annotated[
-    str | None, typer.Option("--time-limit", metavar="DURATION", help="Wall time of the run: 300s, 45m, 2h, 1h30m.")
-]
-HeadlessOption = Annotated[bool, typer.Option("--no-ui", help="Run headless in the foreground, without the screen.")]
-FormatOption = Annotated[str, typer.Option("--log-format", help="text, or json: one event a line.")]
-ModelOption = Annotated[
-    list[str] | None, typer.Option("--model", metavar="ROLE=MODEL", help="Another model for a role, for this run only.")
-]
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+rounds_option = click.option("--rounds", type=click.IntRange(min=1), help="Rounds to play, then end.")
+time_option = click.option("--time-limit", metavar="DURATION", help="Wall time of the run: 300s, 45m, 2h, 1h30m.")
+headless_option = click.option("--no-ui", is_flag=True, help="Run headless in the foreground, without the screen.")
+format_option = click.option("--log-format", default="text", show_default=True, help="text, or json: one event a line.")
 
 
-def _workspace(ctx: typer.Context, given: Path | None) -> Workspace:
+def _workspace(ctx: click.Context, given: Path | None) -> Workspace:
     """The folder given after the command, before it, or the current one."""
     chosen = given or (ctx.find_root().params.get("workspace")) or Path()
     return _open(ctx, Path(chosen).resolve())
 
 
-def _open(ctx: typer.Context, folder: Path) -> Workspace:
+def _open(ctx: click.Context, folder: Path) -> Workspace:
     """The workspace; from now on it is the place that errors are about."""
     ctx.find_root().obj = Workspace(folder)
     return Workspace(folder)
 
 
 def _say(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(hide(json.dumps(value, indent=1, ensure_ascii=False)))
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"autokaggle-tui {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def run(
-    ctx: typer.Context,
-    workspace: WorkspaceOption = None,
-    no_ui: HeadlessOption = False,
-    rounds: RoundsOption = None,
-    time_limit: TimeOption = None,
-    model: ModelOption = None,
-    log_format: FormatOption = "text",
-    version: Annotated[  # noqa: ARG001 - handled by its callback
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+@click.group(
+    name="autokaggle-tui",
+    cls=Program,
+    help="An autonomous Kaggle loop: three agents research, plan, review, code and learn, round after round.",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@workspace_option
+@headless_option
+@rounds_option
+@time_option
+@click.option("--model", metavar="ROLE=MODEL", multiple=True, help="Another model for a role, for this run only.")
+@format_option
+@click.version_option(__version__, message="autokaggle-tui %(version)s", help="Print the version and exit.")
+@click.pass_context
+def app(
+    ctx: click.Context,
+    workspace: Path | None,
+    no_ui: bool,
+    rounds: int | None,
+    time_limit: str | None,
+    model: tuple[str, ...],
+    log_format: str,
 ) -> None:
     """Run the loop in a workspace (see `init` and `demo`). The same command continues an unfinished run."""
     if ctx.invoked_subcommand is None:
@@ -97,21 +92,27 @@ def _run(
     no_ui: bool,
     rounds: int | None,
     time_limit: str | None,
-    model: list[str] | None,
+    model: Sequence[str],
     log_format: str,
 ) -> None:
-    from autokaggle_tui.config import load_config
     from autokaggle_tui.durations import parse_duration
 
     if log_format not in ("text", "json"):
         raise UsageError(f"--log-format {log_format!r} is neither text nor json.")
     limit = None if time_limit is None else parse_duration(time_limit)
-    models = _models(model or [])
-    load_config(workspace.root)
+    models = _models(model)
     if not no_ui:
+        from autokaggle_tui.config_text import read_json
+        from autokaggle_tui.launching import Start
+
+        # The engine that the screen starts checks them, and its complaint is shown there.
+        read_json(workspace.config)
         _screen(workspace, Start(rounds, limit, models))
         return
+    from autokaggle_tui.config import load_config
+
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
+    load_config(workspace.root)
     with leaving_at_once():
         from autokaggle_tui.engine import RunOptions, run_engine
         from autokaggle_tui.headless import listener
@@ -119,7 +120,7 @@ def _run(
     options = RunOptions(rounds, limit, models, started=STARTED)
     code = run_to_end(run_engine(workspace, options, listener(log_format)))
     if code:
-        raise typer.Exit(code)
+        raise Exit(code)
 
 
 def _screen(workspace: Workspace, start: Start | None) -> None:
@@ -128,16 +129,18 @@ def _screen(workspace: Workspace, start: Start | None) -> None:
     terminal = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     if "TEXTUAL_DRIVER" not in os.environ and (not terminal or os.environ.get("TERM") == "dumb"):
         raise UsageError("the screen needs a terminal; use --no-ui.")
+    # Until the first frame next to nothing becomes garbage; looking for it is a tenth of the start.
+    gc.disable()
     with leaving_at_once():
         from autokaggle_tui.ui.app import AutokaggleApp
 
     screen = AutokaggleApp(workspace, start)
     screen.run()
     if screen.return_code:
-        raise typer.Exit(screen.return_code)
+        raise Exit(screen.return_code)
 
 
-def _models(given: list[str]) -> dict[Any, str]:
+def _models(given: Sequence[str]) -> dict[Any, str]:
     from backends.models.registry import check_model
 
     chosen = {}
@@ -154,16 +157,21 @@ def _models(given: list[str]) -> dict[Any, str]:
 
 
 @app.command()
+@click.option("--workspace", "-w", type=A_PATH, help="The demo's folder.", show_default="./demo")
+@headless_option
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds to play, then end.")
+@time_option
+@format_option
+@click.option("--prepare", is_flag=True, hidden=True, help="Make the folder and play nothing.")
+@click.pass_context
 def demo(
-    ctx: typer.Context,
-    workspace: Annotated[
-        Path | None, typer.Option("--workspace", "-w", help="The demo's folder.", show_default="./demo")
-    ] = None,
-    no_ui: HeadlessOption = False,
-    rounds: RoundsOption = 3,
-    time_limit: TimeOption = None,
-    log_format: FormatOption = "text",
-    prepare: Annotated[bool, typer.Option("--prepare", hidden=True, help="Make the folder and play nothing.")] = False,
+    ctx: click.Context,
+    workspace: Path | None,
+    no_ui: bool,
+    rounds: int,
+    time_limit: str | None,
+    log_format: str,
+    prepare: bool,
 ) -> None:
     """Play three rounds of an embedded competition in a folder of its own (./demo)."""
     given = workspace or ctx.find_root().params.get("workspace")
@@ -176,23 +184,28 @@ def demo(
     else:
         _prepare_demo(place)
     if not prepare:
-        _run(place, no_ui, rounds, time_limit, None, log_format)
+        _run(place, no_ui, rounds, time_limit, (), log_format)
 
 
 def _prepare_demo(place: Workspace) -> None:
     """Make the demo's folder in a process of its own: the screen's must not carry what that imports."""
+    import subprocess
+
     from autokaggle_tui.config import load_config
+    from autokaggle_tui.launching import MODULE
 
     if place.config.is_file() and load_config(place.root).competition.startswith(DEMO):
         return
     with leaving_at_once():
         made = subprocess.run([*MODULE, "demo", "--prepare", "-w", str(place.root)], check=False)
     if made.returncode:
-        raise typer.Exit(made.returncode)
+        raise Exit(made.returncode)
 
 
 @app.command()
-def attach(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def attach(ctx: click.Context, workspace: Path | None) -> None:
     """Open the screen without starting an engine: from a second terminal, or over ssh."""
     from experiments.schema import open_viewer
 
@@ -204,43 +217,70 @@ def attach(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
 
 
 @app.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; one that other machines reach needs a token.",
+)
+@click.option(
+    "--token",
+    envvar="AUTOKAGGLE_SERVE_TOKEN",
+    show_envvar=True,
+    help="What a browser has to show, as /?token=... once.",
+)
+@click.option("--attach", "only_attach", is_flag=True, help="Start no engine.")
+@workspace_option
+@click.pass_context
 def serve(
-    ctx: typer.Context,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
-    host: Annotated[str, typer.Option(help="An address of this machine itself; no other is allowed.")] = "127.0.0.1",
-    only_attach: Annotated[bool, typer.Option("--attach", help="Start no engine.")] = False,
-    workspace: WorkspaceOption = None,
+    ctx: click.Context, port: int, host: str, token: str | None, only_attach: bool, workspace: Path | None
 ) -> None:
-    """Open the screen in a browser on this machine."""
+    """Open the screen in a browser: on this machine, or with a token from another."""
     from autokaggle_tui.config import load_config
+    from autokaggle_tui.launching import ensure_engine, last_words
 
     with leaving_at_once():
-        from autokaggle_tui.serving import check_host
+        from autokaggle_tui.serving import TOKEN_VARIABLE, check_access
         from autokaggle_tui.serving import serve as serve_screens
 
+    # Neither the engine nor the screens are to know it.
+    os.environ.pop(TOKEN_VARIABLE, None)
     place = _workspace(ctx, workspace)
     load_config(place.root)
-    check_host(host)
+    check_access(host, token)
     launch = None if only_attach else ensure_engine(place)
     if launch is not None and launch.wait_until_up(COMES_UP_SECONDS) == "ended" and place.engine_pid() is None:
         raise WorkspaceError(f"the engine did not come up:\n{last_words(place)}")
-    serve_screens(place, host, port)
+    serve_screens(place, host, port, token)
 
 
 @app.command()
+@click.option("--train", type=A_PATH, required=True, help="Training data: CSV, CSV.gz or Parquet.")
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--test", type=A_PATH, help="Test data; without it a private test is held back.")
+@click.option("--sample-submission", type=A_PATH, help="What a submission looks like.")
+@click.option("--id", "id_column", help="The column that names the rows.")
+@click.option("--metric", help="e.g. roc_auc, rmse, accuracy; detected when not given.")
+@click.option("--group", help="Column whose values never straddle folds.")
+@click.option("--time", "time_column", help="Column that orders the rows in time.")
+@click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Cross-validation folds.")
+@click.option("--name", help="What to call the competition.")
+@workspace_option
+@click.pass_context
 def init(
-    ctx: typer.Context,
-    train: Annotated[Path, typer.Option(help="Training data: CSV, CSV.gz or Parquet.")],
-    target: Annotated[str, typer.Option(help="The column to predict.")],
-    test: Annotated[Path | None, typer.Option(help="Test data; without it a private test is held back.")] = None,
-    sample_submission: Annotated[Path | None, typer.Option(help="What a submission looks like.")] = None,
-    id_column: Annotated[str | None, typer.Option("--id", help="The column that names the rows.")] = None,
-    metric: Annotated[str | None, typer.Option(help="e.g. roc_auc, rmse, accuracy; detected when not given.")] = None,
-    group: Annotated[str | None, typer.Option(help="Column whose values never straddle folds.")] = None,
-    time_column: Annotated[str | None, typer.Option("--time", help="Column that orders the rows in time.")] = None,
-    folds: Annotated[int, typer.Option(min=2, max=50, help="Cross-validation folds.")] = 5,
-    name: Annotated[str | None, typer.Option(help="What to call the competition.")] = None,
-    workspace: WorkspaceOption = None,
+    ctx: click.Context,
+    train: Path,
+    target: str,
+    test: Path | None,
+    sample_submission: Path | None,
+    id_column: str | None,
+    metric: str | None,
+    group: str | None,
+    time_column: str | None,
+    folds: int,
+    name: str | None,
+    workspace: Path | None,
 ) -> None:
     """Make a workspace from local files, saying what was chosen and why."""
     with leaving_at_once():
@@ -264,7 +304,10 @@ def init(
 
 
 @app.command()
-def status(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+@workspace_option
+@json_option
+@click.pass_context
+def status(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
     """Say where the campaign stands."""
     from autokaggle_tui.printing import print_status
     from autokaggle_tui.status import load_status
@@ -274,7 +317,10 @@ def status(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
 
 
 @app.command()
-def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+@workspace_option
+@json_option
+@click.pass_context
+def rounds(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
     """List every experiment with its score and status."""
     from autokaggle_tui.loading import load_rounds
     from autokaggle_tui.printing import print_rounds
@@ -284,12 +330,11 @@ def rounds(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonO
 
 
 @app.command()
-def show(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="RNN", help="A round or experiment: R07, 7, B01.")],
-    workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@click.argument("name", metavar="RNN", help="A round or experiment: R07, 7, B01.")
+@workspace_option
+@json_option
+@click.pass_context
+def show(ctx: click.Context, name: str, workspace: Path | None, as_json: bool) -> None:
     """Show one round: its plan, folds, verdicts and submission."""
     from autokaggle_tui.loading import load_round
     from autokaggle_tui.printing import print_round
@@ -300,7 +345,10 @@ def show(
 
 
 @app.command()
-def submissions(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+@workspace_option
+@json_option
+@click.pass_context
+def submissions(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
     """List what was submitted, oldest first."""
     from autokaggle_tui.loading import load_state
     from autokaggle_tui.printing import print_submissions
@@ -314,84 +362,138 @@ def submissions(ctx: typer.Context, workspace: WorkspaceOption = None, as_json: 
     _say([asdict(sent) for sent in found]) if as_json else print_submissions(found)
 
 
-def _ask(ctx: typer.Context, workspace: Path | None, verb: str, **args: str) -> None:
+def _ask(ctx: click.Context, workspace: Path | None, verb: str, **args: str) -> None:
+    print(_answer(_workspace(ctx, workspace), verb, **args))
+
+
+def _answer(place: Workspace, verb: str, **args: str) -> str:
+    """What the engine says to a command it has obeyed."""
     from autokaggle_tui.commands import ask
 
-    answer = ask(_workspace(ctx, workspace), verb, args)
+    answer = ask(place, verb, args)
     if answer.state == "queued":
         raise AutokaggleError(f"{verb}: the engine has not answered yet.", hint="It will obey at its next step.")
     if answer.state == "accepted":
         raise AutokaggleError(f"{verb}: the engine is not done yet.", hint="`autokaggle-tui status` tells more later.")
     if answer.state == "refused":
         raise AutokaggleError(f"{verb} was refused: {answer.result}.")
-    print(answer.result)
+    return answer.result
 
 
 @app.command()
-def pause(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def pause(ctx: click.Context, workspace: Path | None) -> None:
     """Pause the loop between folds."""
     _ask(ctx, workspace, "pause")
 
 
 @app.command()
-def resume(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def resume(ctx: click.Context, workspace: Path | None) -> None:
     """Let a paused loop go on."""
     _ask(ctx, workspace, "resume")
 
 
 @app.command()
-def stop(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def stop(ctx: click.Context, workspace: Path | None) -> None:
     """Stop the engine after its current step; the same command continues the run."""
     _ask(ctx, workspace, "stop")
 
 
 @app.command()
-def kill(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def kill(ctx: click.Context, workspace: Path | None) -> None:
     """Kill the running experiment; the loop goes on."""
     _ask(ctx, workspace, "kill")
 
 
 @app.command()
-def retro(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def retro(ctx: click.Context, workspace: Path | None) -> None:
     """Open the next round with the Reviewer's retrospective."""
     _ask(ctx, workspace, "retro")
 
 
 @app.command()
-def hint(
-    ctx: typer.Context,
-    text: Annotated[str, typer.Argument(help="What the agents should know.")],
-    workspace: WorkspaceOption = None,
-) -> None:
+@click.argument("text", help="What the agents should know.")
+@workspace_option
+@click.pass_context
+def hint(ctx: click.Context, text: str, workspace: Path | None) -> None:
     """Tell the agents something."""
     _ask(ctx, workspace, "hint", text=text)
 
 
 @app.command("model")
-def set_model(
-    ctx: typer.Context,
-    role: Annotated[str, typer.Argument(help="researcher, builder or reviewer.")],
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="What plays the role from its next phase on.")],
-    workspace: WorkspaceOption = None,
-) -> None:
+@click.argument("role", help="researcher, builder or reviewer.")
+@click.argument("name", metavar="MODEL", help="What plays the role from its next phase on.")
+@workspace_option
+@click.pass_context
+def set_model(ctx: click.Context, role: str, name: str, workspace: Path | None) -> None:
     """Change the model of a role."""
     _ask(ctx, workspace, "model", role=role, model=name)
 
 
 @app.command()
-def submit(
-    ctx: typer.Context,
-    experiment: Annotated[
-        str, typer.Argument(metavar="[RNN]", help="What to submit: R07, 7, B01.", show_default="the champion")
-    ] = "",
-    workspace: WorkspaceOption = None,
-) -> None:
+@click.argument("experiment", metavar="[RNN]", default="", help="What to submit: R07, 7, B01; else the champion.")
+@workspace_option
+@click.pass_context
+def submit(ctx: click.Context, experiment: str, workspace: Path | None) -> None:
     """Submit a prediction now, within quota and deadline; the running engine does it."""
     _ask(ctx, workspace, "submit", experiment=experiment)
 
 
+@app.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@workspace_option
+@json_option
+@click.pass_context
+def prune(ctx: click.Context, dry_run: bool, workspace: Path | None, as_json: bool) -> None:
+    """Remove predictions that can never matter again: never the pool's, the champion's, a blend's or a submission's."""
+    from autokaggle_tui.loading import load_prunable
+    from autokaggle_tui.printing import print_prunable
+
+    place = _workspace(ctx, workspace)
+    found = load_prunable(place)
+    said = _answer(place, "prune") if found and not dry_run else ""
+    if as_json:
+        _say({"pruned": not dry_run, "bytes": sum(i.bytes for i in found), "experiments": [asdict(i) for i in found]})
+    else:
+        print_prunable(found)
+        print(said or ("nothing was removed" if found else "nothing may be pruned"))
+
+
+@app.command()
+@workspace_option
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
+    """Say what machine this is and whether the program can work here, and in this workspace."""
+    from autokaggle_tui.printing import print_check
+
+    with leaving_at_once():
+        from autokaggle_tui.doctor import examine, failed
+
+    checks = []
+    for check in examine(_workspace(ctx, workspace)):
+        checks.append(check)
+        if not as_json:
+            print_check(check)
+    if as_json:
+        _say({"ok": not failed(checks), "checks": [asdict(check) for check in checks]})
+    if failed(checks):
+        raise Exit(1)
+
+
 @app.command(hidden=True)
-def obey(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
+@workspace_option
+@click.pass_context
+def obey(ctx: click.Context, workspace: Path | None) -> None:
     """Obey the commands that wait while no engine runs; viewers call it."""
     from autokaggle_tui.commander import obey_now
 
@@ -401,12 +503,11 @@ def obey(ctx: typer.Context, workspace: WorkspaceOption = None) -> None:
 
 
 @app.command("try")
-def try_file(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="A file with fit_predict(train, valid, test, ctx).")],
-    workspace: WorkspaceOption = None,
-    log_format: FormatOption = "text",
-) -> None:
+@click.argument("file", type=A_PATH, metavar="FILE.py", help="A file with fit_predict(train, valid, test, ctx).")
+@workspace_option
+@format_option
+@click.pass_context
+def try_file(ctx: click.Context, file: Path, workspace: Path | None, log_format: str) -> None:
     """Run your own experiment through the same sealed folds, into the pool."""
     place = _workspace(ctx, workspace)
     with leaving_at_once():
@@ -415,7 +516,7 @@ def try_file(
 
     code = run_to_end(try_experiment(place, file, listener(log_format)))
     if code:
-        raise typer.Exit(code)
+        raise Exit(code)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,18 +20,22 @@ from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.probing import probe_model
+from autokaggle_tui.pruning import mark, prunable, remove
+from autokaggle_tui.restoring import ready_registry
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from backends.models.registry import check_model
 from backends.models.tasks import Role
 from backends.platforms.base import Platform, Receipt
 from experiments.errors import AutokaggleError
 from experiments.registry import Registry
-from experiments.schema import Row
+from experiments.schema import Row, connect_existing
 from experiments.text import clean, one_line
 
 OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
 TICK_SECONDS = 0.2
 BEAT_EVERY = 25
+LOOK_EVERY = 5
 CUT_SHORT = "the engine ended before it was done"
 
 
@@ -44,21 +49,24 @@ class Commander:
 
     Attributes:
         overrides: The desk's models by role that last this run only; ``model`` takes its role out.
-        since: When this process took the lock, in Unix seconds: what was asked from then on is meant for it.
+        since: Id of the last command when this process took the lock: what was asked later is meant for it.
     """
 
     campaign: Campaign
     control: Control
     overrides: dict[Role, str]
     platform: Platform
-    since: float
+    since: int
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
     _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    async def serve(self, beat: Callable[[], None]) -> None:
-        """Obey commands five times a second, for ever; ``beat`` is called every five seconds."""
+    async def serve(self, beat: Callable[[], None], look: Callable[[], None]) -> None:
+        """Obey commands five times a second, for ever; ``look`` is called every second, ``beat`` every five."""
         count = 0
         while True:
+            # First, so that a sleep is told before what was asked after it.
+            if count % LOOK_EVERY == 0:
+                look()
             self.obey()
             self.campaign.live.flush()
             count += 1
@@ -83,7 +91,7 @@ class Commander:
         refuse_unfinished(registry)
         for row in _waiting(registry):
             early = row["run"] is None or row["run"] != registry.run
-            if row["verb"] in OF_THIS_RUN and early and row["at"] < self.since:
+            if row["verb"] in OF_THIS_RUN and early and row["id"] <= self.since:
                 settle(registry, row, "refused", "it was given before this run began")
 
     def obey(self) -> None:
@@ -93,7 +101,7 @@ class Commander:
         for row in _waiting(registry):
             with registry.transaction():
                 try:
-                    late = row["run"] not in (None, registry.run) and row["at"] < self.since
+                    late = row["run"] not in (None, registry.run) and row["id"] <= self.since
                     if row["verb"] in OF_THIS_RUN and registry.run and late:
                         raise Refused("it was meant for a run that is over")
                     result = self._do(row)
@@ -107,6 +115,7 @@ class Commander:
                     settle(registry, row, "refused", one_line(bug))
                     continue
                 settle(registry, row, "accepted" if row["verb"] in CARRIED_OUT else "done", result)
+            sweep_after(registry, row, self.campaign.workspace)
             if row["verb"] in CARRIED_OUT:
                 self._working[asyncio.create_task(self._carry_out(row))] = row
 
@@ -116,8 +125,7 @@ class Commander:
             self.control.pause()
             return "pausing after the folds that run now"
         if verb == "resume":
-            self.control.resume()
-            return "going on"
+            return self._resume()
         if verb == "stop":
             self.control.stop()
             return "stopping after the current step"
@@ -132,7 +140,15 @@ class Commander:
             return f"asking {args['model']}"
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
-        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace.root)
+        return obey_anywhere(self.campaign.registry, row, self.campaign.workspace)
+
+    def _resume(self) -> str:
+        """Lift the person's pause; that of a machine that is short of something is not theirs to lift."""
+        held = self.control.held
+        if held is not None and not self.control.asked:
+            raise Refused(f"{held.text}; the loop goes on by itself once {held.until}")
+        self.control.resume()
+        return "going on" if held is None else f"going on once {held.until} ({held.text})"
 
     def _model(self, role: str, model: str) -> str:
         known = change_model(self.campaign.workspace.root, role, model)
@@ -185,6 +201,8 @@ class Commander:
         if experiment is None:
             raise Refused(f"there is no experiment {wanted!r}" if wanted else "there is no champion yet")
         name = experiment["id"]
+        if registry.value("SELECT pruned_at FROM predictions WHERE experiment = ?", [name]) is not None:
+            raise Refused(f"the predictions of {name} were pruned")
         if registry.value("SELECT test FROM predictions WHERE experiment = ?", [name]) is None:
             why = one_line(experiment["reason"]) or experiment["status"]
             raise Refused(f"{name} has no complete prediction ({why})")
@@ -218,6 +236,15 @@ class Commander:
             settle(self.campaign.registry, row, "refused", in_one_line(said))
 
 
+def last_command(path: Path) -> int:
+    """Id of the last command in a registry; 0 where there is none."""
+    if not path.exists():
+        return 0
+    with closing(connect_existing(path)) as connection, suppress(sqlite3.OperationalError):
+        return int(connection.execute("SELECT coalesce(max(id), 0) FROM commands").fetchone()[0])
+    return 0
+
+
 def obey_now(workspace: Workspace) -> None:
     """Be the engine for a moment: obey what needs none, refuse the rest.
 
@@ -226,21 +253,29 @@ def obey_now(workspace: Workspace) -> None:
         RegistryError: The registry cannot be opened.
     """
     with workspace.locked():
+        ready_registry(workspace)
         registry = Registry(workspace.facts)
         try:
             refuse_unfinished(registry)
             for row in _waiting(registry):
                 with registry.transaction():
                     try:
-                        settle(registry, row, "done", obey_anywhere(registry, row, workspace.root))
+                        settle(registry, row, "done", obey_anywhere(registry, row, workspace))
                     except (Refused, AutokaggleError) as refusal:
                         settle(registry, row, "refused", in_one_line(refusal))
+                sweep_after(registry, row, workspace)
         finally:
             registry.close()
 
 
-def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
-    """Commands that need no running loop: ``hint``, ``retro`` and ``model``.
+def sweep_after(registry: Registry, row: Row, workspace: Workspace) -> None:
+    """What a command leaves to do once it is a fact: pruned files go when the registry has said so."""
+    if row["verb"] == "prune":
+        remove([item for item in prunable(registry.rows, workspace.rounds) if item.settled], workspace.rounds)
+
+
+def obey_anywhere(registry: Registry, row: Row, workspace: Workspace) -> str:
+    """Commands that need no running loop: ``hint``, ``retro``, ``model`` and ``prune``.
 
     Raises:
         Refused: The verb is unknown, or needs an engine.
@@ -248,7 +283,7 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     """
     if row["verb"] == "model":
         role, model = str(row["args"].get("role", "")), str(row["args"].get("model", ""))
-        change_model(root, role, model)
+        change_model(workspace.root, role, model)
         return f"{role} uses {model} from the next phase on"
     if row["verb"] == "hint":
         text = clean(str(row["args"].get("text", ""))).strip()
@@ -258,6 +293,11 @@ def obey_anywhere(registry: Registry, row: Row, root: Path) -> str:
     if row["verb"] == "retro":
         registry.set_fact(RETRO_WANTED, "1")
         return "the next round opens with a retrospective"
+    if row["verb"] == "prune":
+        found = prunable(registry.rows, workspace.rounds)
+        mark(registry, found, "command")
+        size = size_text(sum(item.bytes for item in found))
+        return f"predictions of {len(found)} experiments pruned, {size}" if found else "nothing may be pruned"
     if row["verb"] in OF_THIS_RUN | CARRIED_OUT:
         raise Refused("no engine is running")
     raise Refused(f"unknown command {row['verb']!r}")
@@ -274,12 +314,20 @@ def settle(registry: Registry, row: Row, state: str, result: str) -> None:
     """Write how a command stands: ``accepted``, or how it ended."""
     with registry.transaction():
         settled_at = None if state == "accepted" else registry.clock()
-        registry.update("commands", row["id"], state=state, result=result, settled_at=settled_at)
+        registry.update("commands", row["id"], state=state, result=result, settled_at=settled_at, args=row["args"])
         registry.event("command", verb=row["verb"], state=state, result=result, args=row["args"])
 
 
 def _waiting(registry: Registry) -> list[Row]:
-    return registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id")
+    """Queued commands, oldest first; what no viewer of ours can have written is refused at once."""
+    sound = []
+    for row in registry.rows("SELECT * FROM commands WHERE state = 'queued' ORDER BY id"):
+        times = isinstance(row["at"], int | float) and isinstance(row["run"], str | None)
+        if times and isinstance(row["verb"], str) and isinstance(row["args"], dict):
+            sound.append(row)
+        else:
+            settle(registry, {**row, "verb": "?", "args": {}}, "refused", "it is no command")
+    return sound
 
 
 def _wanted(row: Row) -> str:

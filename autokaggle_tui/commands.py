@@ -14,14 +14,15 @@ from typing import Any
 from autokaggle_tui.failures import explain
 from autokaggle_tui.launching import MODULE
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
-from experiments.schema import open_viewer
+from experiments.errors import AutokaggleError, RegistryError, UsageError, WorkspaceError
+from experiments.redaction import looks_like_key
+from experiments.schema import connect_existing, open_viewer
 from experiments.text import clean, one_line
 
 ANSWER_SECONDS = 10.0
 SLOW_SECONDS = 60.0
 POLL_SECONDS = 0.05
-ANYWHERE = frozenset({"hint", "retro", "model"})
+ANYWHERE = frozenset({"hint", "retro", "model", "prune"})
 CARRIED_OUT = frozenset({"submit", "probe-model"})
 
 
@@ -46,12 +47,17 @@ def ask(workspace: Workspace, verb: str, args: Mapping[str, Any] | None = None) 
         RegistryError: Nothing has run in this workspace yet (``model`` does not mind).
         ConfigError: ``model`` in a folder that is no workspace.
         WorkspaceError: The verb needs a running engine and there is none.
+        UsageError: A hint holds what looks like a key.
     """
+    if verb == "hint" and looks_like_key(str((args or {}).get("text", ""))):
+        raise UsageError(
+            "the hint holds what looks like a key: it would be kept, and told to the models.",
+            hint="Give it without; credentials belong into the environment of the engine.",
+        )
     if verb == "model" and not workspace.facts.exists():
         return _model_now(workspace, args or {})
     _await_registry(workspace)
-    connection = sqlite3.connect(workspace.facts, timeout=30, isolation_level=None)
-    connection.row_factory = sqlite3.Row
+    connection = connect_existing(workspace.facts)
     name = uuid.uuid4().hex
     told = {key: clean(value) if isinstance(value, str) else value for key, value in (args or {}).items()}
     try:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from autokaggle_tui.config_errors import explain
 from autokaggle_tui.config_fields import (
+    BytesOrAuto,
     CommandText,
     CountOrAuto,
     Deadline,
@@ -19,6 +20,8 @@ from autokaggle_tui.config_fields import (
     ModelName,
     Name,
     PathText,
+    Size,
+    SizeOrAll,
     one_line,
 )
 from autokaggle_tui.config_text import read_json
@@ -77,6 +80,12 @@ class Compute(_Section):
     """Longest time a fold may take, e.g. "30m"; then it is killed with all it started."""
     device: Literal["cpu"] = "cpu"
     """What an experiment computes on, as ``ctx.device``."""
+    sandbox: Literal["auto", "bubblewrap", "landlock", "off"] = "auto"
+    """What experiments are shut into: the strongest that works here, that one, or nothing at all."""
+    memory: BytesOrAuto = "auto"
+    """Most memory of each slot, e.g. "8GB"; "auto" shares four fifths of the machine's among the slots."""
+    processes: int = Field(default=512, ge=16, le=65_536)
+    """Most processes and threads of each slot."""
 
     def resolve(self) -> tuple[int, int]:
         """(slots, threads) on this machine: a slot per processor, unless the file says otherwise."""
@@ -96,6 +105,18 @@ class Budget(_Section):
     """Wall time of a run, e.g. "12h"."""
     rounds: int | None = Field(default=None, ge=1)
     """Rounds of a run."""
+
+
+class Resources(_Section):
+    """What the loop leaves of the machine. Below a floor it pauses between folds, and goes on by itself later."""
+
+    min_memory: Size = 256 * 2**20
+    """Memory that must be available, e.g. "1g"; "0" does not look."""
+    min_disk: Size = 2**30
+    """Free space that the disks of the workspace and of the temporary folder must have; "0" does not look."""
+    keep_predictions: SizeOrAll = "all"
+    """How much predictions may take, e.g. "20g"; above it the oldest go that no blend, champion or submission can need.
+    "all" keeps everything."""
 
 
 class Config(_Section):
@@ -150,6 +171,8 @@ class Config(_Section):
     """Where the folds run."""
     budget: Budget = Budget()
     """Hard caps on time, rounds and money."""
+    resources: Resources = Resources()
+    """Memory and disk below which the loop pauses, and how much predictions may take."""
     retro_every: int = Field(default=10, ge=0)
     """A retrospective opens every so many rounds; 0 leaves it to the retro command."""
     respawn_after: int = Field(default=15, ge=1)
@@ -376,7 +399,7 @@ def _described(name: str, info: ValidationInfo) -> Metric:
 
 def main() -> None:
     """Write the schema beside this module."""
-    SCHEMA_FILE.write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+    write_atomic(SCHEMA_FILE, (json.dumps(json_schema(), indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What single values of config.json may be: durations, deadlines, counts, names, paths, commands and keys."""
+"""What single values of config.json may be: durations, sizes, deadlines, counts, names, paths, commands and keys."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import datetime as dt
 import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
+from autokaggle_tui import sizes
 from autokaggle_tui.durations import PATTERN, format_duration, parse_duration
 from backends.models.registry import check_model
 from experiments.errors import AutokaggleError
@@ -25,10 +35,33 @@ def _duration(value: Any) -> float:
         raise ValueError(one_line(error)) from error
 
 
+def _size(value: Any) -> int:
+    try:
+        return sizes.parse_size(value)
+    except AutokaggleError as error:
+        raise ValueError(one_line(error)) from error
+
+
+def _kept_size(value: Any) -> Any:
+    return value if value == "all" else _size(value)
+
+
 def _count_or_auto(value: Any) -> Any:
     if value == "auto" or (type(value) is int and 1 <= value <= 1024):
         return value
     raise ValueError('must be a whole number from 1 to 1024, or "auto"')
+
+
+def _bytes_or_auto(value: Any) -> Any:
+    if value == "auto":
+        return value
+    try:
+        size = TypeAdapter(ByteSize).validate_python(value)
+    except ValidationError:
+        size = ByteSize(0)
+    if isinstance(value, bool) or not _LEAST_MEMORY <= size < 1 << 50:
+        raise ValueError('must be a size of at least 512 MB, e.g. "8GB" or "1500MB", or "auto"')
+    return int(size)
 
 
 def _model_name(value: Any) -> Any:
@@ -85,6 +118,7 @@ def _iso(moment: dt.datetime | None) -> str | None:
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
+_LEAST_MEMORY = 512_000_000
 _DEADLINE_CURE = 'must be an ISO date or time, e.g. "2026-03-31" or "2026-03-31T23:59:00Z"'
 
 Duration = Annotated[
@@ -100,10 +134,41 @@ Duration = Annotated[
         }
     ),
 ]
+_SIZE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": sizes.PATTERN, "examples": ["1g", "512m", "0"]},
+        {"type": "number", "minimum": 0},
+    ]
+}
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(sizes.format_size, return_type=str, when_used="json"),
+    WithJsonSchema(_SIZE_SCHEMA),
+]
+SizeOrAll = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_kept_size),
+    PlainSerializer(lambda kept: kept if kept == "all" else sizes.format_size(kept), return_type=str, when_used="json"),
+    WithJsonSchema({"anyOf": [{"const": "all"}, *_SIZE_SCHEMA["anyOf"]]}),
+]
 CountOrAuto = Annotated[
     int | Literal["auto"],
     BeforeValidator(_count_or_auto),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1024}, {"const": "auto"}]}),
+]
+BytesOrAuto = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_bytes_or_auto),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*[0-9.]+\s*([KMGTkmgt]i?)?[Bb]\s*$", "examples": ["8GB"]},
+                {"type": "integer", "minimum": _LEAST_MEMORY},
+                {"const": "auto"},
+            ]
+        }
+    ),
 ]
 ModelName = Annotated[str, BeforeValidator(_model_name), Field(min_length=1)]
 Deadline = Annotated[

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import ConfigError
+from experiments.jail import read_text
+from experiments.redaction import hide, looks_like_key
 
 
 def read_json(path: Path) -> Any:
     """The values of a JSON file; a key given twice is refused.
 
     Raises:
-        ConfigError: The file is missing, unreadable, not UTF-8 or not JSON.
+        ConfigError: The file is missing, unreadable, not UTF-8 or not JSON, or holds a credential.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_text(path, links=True, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
             f"there is no {path}",
@@ -27,6 +29,11 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
+    if looks_like_key(text) or hide(text) != text:
+        raise ConfigError(
+            f"{path} holds a credential, and agents may read this file.",
+            hint="Take it out and set it in the environment of the engine instead.",
+        )
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:

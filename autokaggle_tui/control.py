@@ -1,4 +1,4 @@
-"""What the person wants right now: pause, stop, kill; asked by the loop between steps."""
+"""What the person wants and the machine allows right now: pause, hold, stop, kill; asked by the loop between steps."""
 
 from __future__ import annotations
 
@@ -12,18 +12,37 @@ class StopRun(Exception):  # noqa: N818 - a request, not an error
     """Leave the loop at the next step; nothing is wrong."""
 
 
+@dataclass(frozen=True)
+class Hold:
+    """Why the machine itself keeps the loop from going on.
+
+    Attributes:
+        text: What is short, e.g. ``disk 0.4 GB free``.
+        until: What must be true for the loop to go on by itself, e.g. ``1.2 GB are free on the disk``.
+    """
+
+    text: str
+    until: str
+
+
 @dataclass
 class Control:
-    """Wishes of the person, obeyed at checkpoints.
+    """Wishes of the person and the state of the machine, obeyed at checkpoints.
+
+    A person's pause and the machine's hold do not lift each other: the loop goes on when neither is left.
 
     Attributes:
         stopping: A stop was asked for.
         interrupted: It was Ctrl-C that asked.
+        asked: The person wants a pause.
+        held: The machine is short of something.
         kill: Kills the running experiment; set by whoever runs one.
     """
 
     stopping: bool = False
     interrupted: bool = False
+    asked: bool = False
+    held: Hold | None = None
     kill: Callable[[], bool] = lambda: False
     paused_seconds: float = 0.0
     _paused_at: float | None = None
@@ -39,25 +58,44 @@ class Control:
 
     def pause(self) -> None:
         """Hold at the next checkpoint."""
-        if not self.paused:
-            self._paused_at = time.monotonic()
-            self._go.clear()
+        self.asked = True
+        self._settle()
 
     def resume(self) -> None:
-        """Go on."""
-        self.paused_seconds = self.total_paused()
-        self._paused_at = None
-        self._go.set()
+        """Go on, unless the machine holds the loop."""
+        self.asked = False
+        self._settle()
+
+    def hold(self, why: Hold) -> None:
+        """Wait at the next checkpoint for the machine's sake."""
+        self.held = None if self.stopping else why
+        self._settle()
+
+    def release(self) -> None:
+        """The machine is fine again."""
+        self.held = None
+        self._settle()
 
     def stop(self) -> None:
-        """Leave at the next checkpoint, paused or not."""
+        """Leave at the next checkpoint, paused, held or not."""
         self.stopping = True
-        self.resume()
+        self.asked, self.held = False, None
+        self._settle()
 
     def interrupt(self) -> None:
         """Stop as :meth:`stop` does, because of Ctrl-C."""
         self.interrupted = True
         self.stop()
+
+    def _settle(self) -> None:
+        waits = (self.asked or self.held is not None) and not self.stopping
+        if waits and self._paused_at is None:
+            self._paused_at = time.monotonic()
+            self._go.clear()
+        elif not waits:
+            self.paused_seconds = self.total_paused()
+            self._paused_at = None
+            self._go.set()
 
     def total_paused(self) -> float:
         """Seconds spent paused so far, the current pause included."""
@@ -77,7 +115,7 @@ class Control:
 
 @dataclass
 class RunClock:
-    """Wall time of a run: survives restarts, does not run while paused.
+    """Time of a run: survives restarts, does not run while paused, nor (``time.monotonic``) while the machine sleeps.
 
     Attributes:
         limit: Seconds the run may take, or None.

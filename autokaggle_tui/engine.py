@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
-import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from autokaggle_tui.campaign import Campaign, open_campaign
-from autokaggle_tui.commander import Commander
+from autokaggle_tui.commander import Commander, last_command
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock, StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
+from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import ROLES, Desk
@@ -33,6 +34,10 @@ from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
+from autokaggle_tui.patience import Patience
+from autokaggle_tui.resources import Figures, Watch, measure
+from autokaggle_tui.restoring import ready_registry
+from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
 from backends.models.tasks import Role
@@ -40,8 +45,9 @@ from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
+from experiments.files import make_folder, remove_tree
 from experiments.foldcache import FoldCache
-from experiments.registry import Registry
+from experiments.registry import Clock, Registry
 from experiments.schema import Row
 
 FIRST_RESERVE = 3.0
@@ -79,11 +85,23 @@ class Bench:
     desk: Desk
     experimenter: Experimenter
     commander: Commander
+    watch: Watch
+    patience: Patience
 
 
 @asynccontextmanager
-async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> AsyncIterator[Bench]:
+async def open_bench(
+    workspace: Workspace,
+    listener: Callable[[Row], None],
+    *,
+    figures: Callable[[], Figures] | None = None,
+    clock: Clock = time.time,
+) -> AsyncIterator[Bench]:
     """Lock the workspace, open everything, start the slots; close it all again.
+
+    Args:
+        figures: How the machine stands, asked once a second; None measures this one.
+        clock: Unix seconds: when things are said to have happened, quotas and the deadline; durations never use it.
 
     Raises:
         AutokaggleError: The workspace is busy, or its settings or data cannot be used.
@@ -97,37 +115,55 @@ async def open_bench(workspace: Workspace, listener: Callable[[Row], None]) -> A
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
-        locked_at = time.time()
+        restored = ready_registry(workspace, clock=clock)
+        since = last_command(workspace.facts)
+        if restored is not None:
+            listener(restored)
         scratch = scratch_folder(workspace)
-        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.callback(remove_tree, scratch)
         slots, threads = config.compute.resolve()
-        compute = LocalCompute(min(slots, config.cv_folds), threads, scratch)
+        slots = min(slots, config.cv_folds)
+        sandbox = await asyncio.to_thread(shut_in, config.compute, slots, workspace.root)
+        compute = LocalCompute(slots, threads, scratch, sandbox)
         stack.push_async_callback(compute.close)
         starting = asyncio.create_task(compute.start())
         stack.push_async_callback(_abandon, starting)
         metric = config.metric(workspace.root)
         spec, folder = config.spec(), config.data_path(workspace.root)
         competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
-        workspace.rounds.mkdir(parents=True, exist_ok=True)
+        make_folder(workspace.rounds)
         workspace.sweep()
-        registry = Registry(workspace.facts)
+        registry = Registry(workspace.facts, clock=clock)
         stack.callback(registry.close)
-        registry.on_event = listener
+        keeper = Keeper(registry, workspace.backups)
+        stack.push_async_callback(keeper.close)
+
+        def told(row: Row) -> None:
+            listener(row)
+            keeper.hear(row)
+
+        registry.on_event = told
+        patience = Patience(registry, listener)
+        registry.on_wait = patience.wait
         live = Live(workspace.live)
         stack.callback(live.close)
         campaign = open_campaign(workspace, config, competition, metric, registry, live)
         # A process killed right after its last fact left the exports one step behind.
         export_all(workspace, registry)
         control = Control()
-        clock = RunClock(control, None)
+        run_clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
-        runner = Runner(campaign, compute, control, clock, cache, starting)
+        runner = Runner(campaign, compute, control, run_clock, cache, starting)
         desk = Desk(campaign, control)
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides, platform, locked_at)
-        yield Bench(campaign, compute, platform, control, clock, runner, desk, experimenter, commander)
+        commander = Commander(campaign, control, desk.overrides, platform, since)
+        looking = figures or functools.partial(measure, workspace.root, scratch)
+        watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
+        yield Bench(
+            campaign, compute, platform, control, run_clock, runner, desk, experimenter, commander, watch, patience
+        )
 
 
 async def _abandon(task: asyncio.Task[None]) -> None:
@@ -138,11 +174,13 @@ async def _abandon(task: asyncio.Task[None]) -> None:
 
 def scratch_folder(workspace: Workspace) -> Path:
     """Where this workspace's slots work: outside it, private, and the same again after a crash, so it gets swept."""
-    name = hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:16]
+    name = hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:8]
     folder = Path(tempfile.gettempdir()) / f"autokaggle-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise WorkspaceError(f"{folder} belongs to somebody else.", hint="Set TMPDIR to a folder of your own.")
+    # Slots that become users of their own pass through it.
+    folder.chmod(0o711)
     return folder
 
 
@@ -192,8 +230,19 @@ async def attended(
         asyncio.CancelledError: It was to end at once.
         Exception: What the work raised, or what kept commands from being obeyed.
     """
+    # Before the first step: a machine that is short of something does not even begin it.
+    try:
+        bench.watch.look()
+    except BaseException:
+        work.close()
+        raise
     working = asyncio.create_task(work)
-    serving = asyncio.create_task(bench.commander.serve(beat))
+
+    def tick() -> None:
+        bench.patience.beat()
+        beat()
+
+    serving = asyncio.create_task(bench.commander.serve(tick, bench.watch.look))
     serving.add_done_callback(lambda _: working.cancel())
 
     def interrupt() -> None:
@@ -255,7 +304,7 @@ class Session:
     def _tell_platform(self) -> None:
         """Say at the start when nothing can be submitted."""
         config = self.bench.campaign.config
-        watch_deadline(self.registry, config.deadline, datetime.now(UTC))
+        watch_deadline(self.registry, config.deadline, self.registry.now())
         if config.max_submissions_per_day == 0:
             self.registry.event("note", text="max_submissions_per_day is 0: nothing will be submitted.")
 
@@ -303,18 +352,29 @@ class Session:
                 time_limit=limit,
                 slots=self.bench.campaign.slots,
                 threads=self.bench.campaign.threads,
+                sandbox=self.bench.compute.sandbox.tier,
                 pid=os.getpid(),
                 first_round=run["first_round"],
                 before=before,
                 models={role: self.bench.desk.model_name(role) for role in ROLES},
                 budget=self.bench.campaign.config.budget.model_dump(mode="json"),
             )
+            self._tell_sandbox()
         clock = self.bench.clock
         clock.limit, clock.before = limit, before
         clock.started = options.started if options.started is not None else clock.started
         if limit is not None:
             clock.reserve = max(FIRST_RESERVE, min(RESERVE_SHARE * limit, MOST_RESERVE))
         return run
+
+    def _tell_sandbox(self) -> None:
+        """Say what keeps experiments from the machine, when it is not the best there is."""
+        sandbox = self.bench.compute.sandbox
+        if sandbox.tier == "off":
+            text = f"No sandbox: experiments can read and change whatever you can ({sandbox.reason})."
+            self.registry.event("warning", text=text)
+        elif sandbox.reason:
+            self.registry.event("note", text=f"Sandbox {sandbox.tier}: {sandbox.reason}.")
 
     def _orchestrator(self, run: Row) -> Orchestrator:
         bench = self.bench
@@ -334,8 +394,13 @@ class Session:
 
     def _beat(self) -> None:
         """Keep the elapsed time on file, and an eye on the deadline."""
-        self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
-        watch_deadline(self.registry, self.bench.campaign.config.deadline, datetime.now(UTC))
+        try:
+            self.registry.update("runs", self.run_id, elapsed=self.bench.clock.elapsed())
+            watch_deadline(self.registry, self.bench.campaign.config.deadline, self.registry.now())
+        except sqlite3.OperationalError as error:
+            # A full disk that holds the loop shall not end it: both are done again at the next beat.
+            if self.bench.control.held is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+                raise
 
     def _end(self, status: str, reason: str, code: int) -> int:
         registry = self.registry

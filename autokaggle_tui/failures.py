@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
 import sys
-import tempfile
 import time
-import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.errors import AutokaggleError, RegistryError, WorkspaceError
+from experiments.schema import DAMAGED
+from experiments.text import clean, one_line
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -27,6 +30,8 @@ def explain(error: BaseException, place: Path) -> AutokaggleError | None:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return _explain_file(error, place)
+    import sqlite3
+
     if isinstance(error, sqlite3.DatabaseError):
         return _explain_database(error, place)
     return None
@@ -45,6 +50,8 @@ def _explain_file(error: OSError, place: Path) -> AutokaggleError:
 
 
 def _explain_database(error: sqlite3.DatabaseError, place: Path) -> AutokaggleError | None:
+    import sqlite3
+
     # A rollback that fails in its turn hides what came first.
     while isinstance(error.__context__, sqlite3.DatabaseError):
         error = error.__context__
@@ -57,19 +64,22 @@ def _explain_database(error: sqlite3.DatabaseError, place: Path) -> AutokaggleEr
         sqlite3.SQLITE_PERM: "Change the permissions of the folder and of its files.",
         sqlite3.SQLITE_BUSY: f"Another program holds the file: end it. {GOES_ON}",
         sqlite3.SQLITE_LOCKED: f"Another program holds the file: end it. {GOES_ON}",
-        sqlite3.SQLITE_CORRUPT: "Restore autokaggle.db from a backup, or move it away.",
-        sqlite3.SQLITE_NOTADB: "Restore autokaggle.db from a backup, or move it away.",
+        sqlite3.SQLITE_CORRUPT: DAMAGED,
+        sqlite3.SQLITE_NOTADB: DAMAGED,
     }.get(code)
     return None if hint is None else RegistryError(f"the databases in {place}: {error}.", hint=hint)
 
 
 def record_bug(error: Exception, place: Path) -> str:
     """Write a traceback to engine.log (in the temporary folder where there is no workspace); say so in a line."""
+    import tempfile
+    import traceback
+
     folder = place if (place / "config.json").is_file() else Path(tempfile.gettempdir())
     log = folder / "engine.log"
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    said = one_line(f"{type(error).__name__}: {error}", 200)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    text = f"{stamp} UTC, {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n"
+    text = clean(f"{stamp} UTC, {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n")
     with contextlib.suppress(OSError), log.open("a", encoding="utf-8", errors="replace") as file:
         file.write(text)
         return f"this is a bug of autokaggle-tui ({said}); the details are in {log}."
@@ -79,4 +89,4 @@ def record_bug(error: Exception, place: Path) -> str:
 def complain(text: str) -> None:
     """Tell the person on stderr, if there still is one."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(clean(text), file=sys.stderr, flush=True)

@@ -16,8 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from autokaggle_tui.workspace import round_name
+from experiments.redaction import armed
 from experiments.schema import Row
 
 
@@ -31,16 +33,28 @@ class Outlet(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
 
     def write(self, data: Any) -> int:
-        """Write, or drop, all or some of the bytes; returns how many."""
+        """Write, or drop, all or some of the bytes; returns how many. The values of known secrets stay out."""
+        given = bytes(data)
+        shown = armed().hide_bytes(given)
         try:
+            if shown != given:
+                self._write_all(shown)
+                return len(given)
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            return len(memoryview(data).cast("B"))
+            return len(given)
         return written
+
+    def _write_all(self, data: bytes) -> None:
+        while data:
+            if (written := super().write(data)) is None:
+                select.select([], [self], [])
+            else:
+                data = data[written:]
 
 
 def outlive_terminal() -> None:
@@ -145,7 +159,8 @@ def _run_started(row: Row) -> str:
     verb = "continues" if data["continued"] else "begins"
     return (
         f"{data['competition']} · {data['metric']} {arrow(data['direction'])} · {data['rows']:,} rows · "
-        f"{data['folds']} folds · {data['slots']} slots × {data['threads']} threads · run {verb} ({', '.join(limits)})"
+        f"{data['folds']} folds · {data['slots']} slots × {data['threads']} threads · sandbox {data['sandbox']} · "
+        f"run {verb} ({', '.join(limits)})"
     )
 
 
@@ -233,6 +248,9 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
     "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",
     "deadline": lambda row: _deadline(row["data"]),
+    "pruned": lambda row: f"     pruned {row['data']['files']} files of predictions, {size_text(row['data']['bytes'])}",
+    "held": lambda row: f"     paused: {row['data']['text']}; goes on by itself once {row['data']['until']}",
+    "released": lambda row: f"     goes on: {row['data']['text']}",
     "plan_replaced": _text,
     "unfit": _text,
     "warning": _text,
@@ -246,6 +264,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
 _STYLES = {
     "champion": "bold green",
     "warning": "yellow",
+    "held": "yellow",
     "verdict": "yellow",
     "run_started": "bold",
     "run_ended": "bold",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments.redaction import hide
 from experiments.schema import open_live
 
 FLUSH_SECONDS = 0.1
@@ -30,16 +31,18 @@ class Live:
 
     def say(self, role: str, kind: str, text: str, *, round: int | None = None) -> None:
         """A piece of text, reasoning or tool use of a role."""
+        text = hide(text)
         last = self._stream[-1] if self._stream else None
         if last is not None and kind in ("text", "reasoning") and last[1:4] == [round, role, kind]:
-            last[4] += text
+            # Pieces of an answer: what was cut in two is whole only now.
+            last[4] = hide(last[4] + text)
         else:
             self._stream.append([time.time(), round, role, kind, text])
         self._maybe_flush()
 
     def log(self, experiment: str, fold: int, text: str) -> None:
         """A line an experiment printed."""
-        self._logs.append((time.time(), experiment, fold, text))
+        self._logs.append((time.time(), experiment, fold, hide(text)))
         self._maybe_flush()
 
     def flush(self) -> None:

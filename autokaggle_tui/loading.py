@@ -5,15 +5,18 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from autokaggle_tui.fitting import MALFORMED, Record, fit
+from autokaggle_tui.pruning import Prunable, prunable
 from autokaggle_tui.reducing import FOLLOWED, KEPT_NOTICES, KEPT_VERDICTS, OF_A_RUN, reduce_now
-from autokaggle_tui.state import Notice, Now, Result, Spent, State, result_of, submission_of, verdict_of
+from autokaggle_tui.state import Notice, Now, Result, Spent, State, Submission, result_of, submission_of, verdict_of
 from autokaggle_tui.workspace import Workspace, round_name, round_number
-from experiments.errors import UsageError
+from experiments.errors import RegistryError, UsageError
 from experiments.schema import Row, decode, open_viewer
 
 RESULTS = """
@@ -45,7 +48,7 @@ def load_state(connection: sqlite3.Connection) -> State:
             champion=champion and champion["experiment"],
             verdicts=_verdicts(connection),
             bound=_bound(connection),
-            submissions={row["id"]: submission_of(row) for row in _rows(connection, "SELECT * FROM submissions")},
+            submissions={sent.id: sent for sent in _submissions(connection)},
             spent=spent,
             by_role=by_role,
             notices=_notices(connection),
@@ -61,6 +64,15 @@ def _rows(connection: sqlite3.Connection, sql: str, parameters: Iterable[Any] = 
 def _one(connection: sqlite3.Connection, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
     rows = _rows(connection, sql, parameters)
     return rows[0] if rows else None
+
+
+def _sound(make: Callable[[Row], Record], rows: Iterable[Row]) -> list[Record]:
+    """What can be made of rows; malformed ones are left out."""
+    made = []
+    for row in rows:
+        with contextlib.suppress(*MALFORMED):
+            made.append(make(row))
+    return made
 
 
 def _now(connection: sqlite3.Connection) -> Now:
@@ -92,7 +104,7 @@ def _results(connection: sqlite3.Connection) -> dict[str, Result]:
             )
         ),
     ]
-    results = [_result(decode(row)) for row in found]
+    results = _sound(_result, map(decode, found))
     return {result.name: result for result in sorted(results, key=lambda result: (result.started_at, result.name))}
 
 
@@ -101,7 +113,7 @@ def _result(row: Row) -> Result:
     if row["id"] is not None:
         started = row["started_at"] if row["round_started"] is None else row["round_started"]
         return result_of(row | {"name": row["id"], "started_at": started, "cost": cost})
-    return Result(
+    opened = Result(
         name=round_name(row["number"]),
         round=row["number"],
         kind=row["round_kind"],
@@ -112,11 +124,16 @@ def _result(row: Row) -> Result:
         started_at=row["round_started"],
         ended_at=row["round_ended"],
     )
+    return fit(opened)
 
 
 def _verdicts(connection: sqlite3.Connection) -> tuple[Any, ...]:
     rows = _rows(connection, f"SELECT * FROM verdicts ORDER BY id DESC LIMIT {KEPT_VERDICTS}")
-    return tuple(verdict_of(row) for row in reversed(rows))
+    return tuple(_sound(verdict_of, reversed(rows)))
+
+
+def _submissions(connection: sqlite3.Connection) -> list[Submission]:
+    return _sound(submission_of, _rows(connection, "SELECT * FROM submissions"))
 
 
 def _bound(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
@@ -129,19 +146,18 @@ def _bound(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 def _spent(connection: sqlite3.Connection) -> tuple[Spent, dict[str, Spent]]:
     """What all model calls used, and those of each role."""
-    by_role = {
-        row["role"]: Spent(
-            row["calls"],
-            row["input"],
-            row["output"],
-            row["cost"] if row["priced"] == row["calls"] else None,
-        )
-        for row in connection.execute(
-            "SELECT role, count(*) AS calls, count(cost) AS priced, sum(input_tokens) AS input, "
-            "sum(output_tokens) AS output, sum(cost) AS cost FROM calls GROUP BY role"
-        )
-    }
+    rows = _rows(
+        connection,
+        "SELECT role, count(*) AS calls, count(cost) AS priced, sum(input_tokens) AS input, "
+        "sum(output_tokens) AS output, sum(cost) AS cost FROM calls GROUP BY role",
+    )
+    by_role = dict(_sound(_spent_by, rows))
     return functools.reduce(Spent.joined, by_role.values(), Spent()), by_role
+
+
+def _spent_by(row: Row) -> tuple[str, Spent]:
+    cost = row["cost"] if row["priced"] == row["calls"] else None
+    return str(row["role"]), fit(Spent(row["calls"], row["input"], row["output"], cost))
 
 
 def _notices(connection: sqlite3.Connection) -> tuple[Notice, ...]:
@@ -149,14 +165,23 @@ def _notices(connection: sqlite3.Connection) -> tuple[Notice, ...]:
         connection,
         f"SELECT at, kind, data FROM events WHERE kind IN ('warning', 'note') ORDER BY id DESC LIMIT {KEPT_NOTICES}",
     )
-    return tuple(Notice(row["at"], row["kind"], row["data"]["text"]) for row in reversed(rows))
+    return tuple(_sound(lambda row: fit(Notice(row["at"], row["kind"], row["data"]["text"])), reversed(rows)))
+
+
+def load_prunable(workspace: Workspace) -> list[Prunable]:
+    """Predictions that can never matter again, oldest first; the keys are those of ``prune --json``."""
+    connection = open_viewer(workspace.facts)
+    try:
+        return prunable(lambda sql: _rows(connection, sql), workspace.rounds)
+    finally:
+        connection.close()
 
 
 def load_rounds(workspace: Workspace) -> list[Row]:
     """One row per experiment, oldest first; the keys are those of ``rounds --json``."""
     connection = open_viewer(workspace.facts)
     try:
-        return _rows(connection, "SELECT * FROM results")
+        return _intact(workspace, _rows(connection, "SELECT * FROM results"))
     finally:
         connection.close()
 
@@ -171,6 +196,10 @@ def load_round(workspace: Workspace, name: str) -> Row:
         UsageError: There is no such round or experiment.
     """
     connection = open_viewer(workspace.facts)
+
+    def rows(sql: str, parameters: Iterable[Any]) -> list[Row]:
+        return _intact(workspace, _rows(connection, sql, parameters))
+
     try:
         number = round_number(name)
         wanted = round_name(number) if number is not None else name
@@ -182,30 +211,59 @@ def load_round(workspace: Workspace, name: str) -> Row:
                 f"there is no round or experiment {name!r} in {workspace.root}.",
                 hint=f"The last ones: {', '.join(known[-12:])}." if known else "There are none yet.",
             )
+        _intact(workspace, [row for row in (experiment, played) if row is not None])
         return {
             "id": wanted,
             "round": played,
             "experiment": experiment,
-            "folds": _rows(
-                connection,
+            "folds": rows(
                 "SELECT fold, status, score, seconds, error FROM folds WHERE experiment = ? ORDER BY fold",
                 (wanted,),
             ),
-            "phases": _rows(
-                connection,
+            "predictions": _one(
+                connection, "SELECT oof, test, pruned_at FROM predictions WHERE experiment = ?", (wanted,)
+            ),
+            "phases": rows(
                 "SELECT phase, attempt, role, model, outcome, files, seconds FROM phases WHERE round = ? ORDER BY at",
                 (number,),
             ),
-            "verdicts": _rows(
-                connection,
+            "verdicts": rows(
                 "SELECT phase, author, verdict, rule, reason FROM verdicts WHERE round = ? ORDER BY id",
                 (number,),
             ),
-            "submissions": _rows(
-                connection,
+            "submissions": rows(
                 "SELECT state, public_score, note, file FROM submissions WHERE experiment = ? ORDER BY id",
                 (wanted,),
             ),
         }
     finally:
         connection.close()
+
+
+_NUMBERS = frozenset({"fold", "cv_score", "score", "gain", "t", "rho", "seconds", "lb", "public_score", "ended_at"})
+_LISTS = frozenset({"members"})
+
+
+def _intact(workspace: Workspace, rows: list[Row]) -> list[Row]:
+    """The rows themselves.
+
+    Raises:
+        RegistryError: A number is none, a text is none, or a blend has no list of members.
+    """
+    for row in rows:
+        for key, value in row.items():
+            number = isinstance(value, int | float)
+            fits = isinstance(value, str | dict) or number
+            if key in _NUMBERS:
+                fits = number
+            elif key in _LISTS:
+                fits = isinstance(value, list) and all(_is_member(item) for item in value)
+            if not fits and value is not None:
+                raise RegistryError(
+                    f"{workspace.facts} is damaged: a row's {key} is {value!r:.60}.", hint="Restore it from a backup."
+                )
+    return rows
+
+
+def _is_member(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], int | float)

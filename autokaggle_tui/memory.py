@@ -27,11 +27,13 @@ class Remembered:
 
     Attributes:
         row: Of the experiments table.
+        place: In the order they began in; by it and not by times, for a clock may be set back.
         folds: (fold, status, score) in the order of the folds.
         view: The same for a strategist.
     """
 
     row: Row
+    place: int
     folds: tuple[tuple[int, str, float | None], ...]
     view: ExperimentView
     _texts: dict[str, tuple[Any, str]] = field(default_factory=dict, repr=False)
@@ -97,15 +99,16 @@ class Memory:
         ):
             folds[fold["experiment"]].append((fold["fold"], fold["status"], fold["score"]))
         for row in rows:
-            self._last_row = max(self._last_row, row.pop("place"))
+            place = row.pop("place")
+            self._last_row = max(self._last_row, place)
             self._last_end = max(self._last_end, row["ended_at"] or 0.0)
-            self._take(row, tuple(folds[row["id"]]))
-        self._order = sorted(self._known.values(), key=lambda known: (known.row["started_at"], known.row["id"]))
+            self._take(row, place, tuple(folds[row["id"]]))
+        self._order = sorted(self._known.values(), key=lambda known: known.place)
 
-    def _take(self, row: Row, folds: tuple[tuple[int, str, float | None], ...]) -> None:
+    def _take(self, row: Row, place: int, folds: tuple[tuple[int, str, float | None], ...]) -> None:
         before = self._known.get(row["id"])
         if before is None or before.row != row or before.folds != folds:
-            self._known[row["id"]] = Remembered(row, folds, _view(row, folds))
+            self._known[row["id"]] = Remembered(row, place, folds, _view(row, folds))
 
     def _read_pairs(self, registry: Registry) -> None:
         while True:

@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from autokaggle_tui.fitting import MALFORMED
 from autokaggle_tui.wording import gain_text, score_text
 from experiments.errors import AutokaggleError
+from experiments.redaction import without_credentials
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from experiments.registry import Registry
 
 Severity = Literal["information", "warning", "error"]
-Kind = Literal["paused", "champion", "ended", "failed", "budget", "deadline"]
+Kind = Literal["paused", "held", "released", "champion", "ended", "failed", "budget", "deadline"]
 
 PATIENCE = 30.0
 PATIENCE_AT_THE_END = 10.0
@@ -43,7 +45,7 @@ class Alert:
     """A notification.
 
     Attributes:
-        kind: ``paused``, ``champion``, ``ended``, ``failed``, ``budget`` or ``deadline``.
+        kind: ``paused``, ``held``, ``released``, ``champion``, ``ended``, ``failed``, ``budget`` or ``deadline``.
         title: Two or three words.
         text: One sentence.
     """
@@ -55,19 +57,31 @@ class Alert:
 
 
 def notice(event: Mapping[str, Any]) -> Alert | None:
-    """How an event deserves to be told; None for nearly all of them.
+    """How an event deserves to be told; None for nearly all of them, and for malformed ones.
 
     Args:
         event: A row of the events table, its data decoded.
     """
     make = _ALERTS.get(event["kind"])
-    return None if make is None else make(event["data"])
+    try:
+        return None if make is None else make(event["data"])
+    except MALFORMED:
+        return None
 
 
 def _command(data: Mapping[str, Any]) -> Alert | None:
     if (data["verb"], data["state"]) != ("pause", "done"):
         return None
     return Alert("paused", "Paused", "The loop pauses after the folds that run now.")
+
+
+def _held(data: Mapping[str, Any]) -> Alert:
+    said = f"The loop pauses: {data['text']}. It goes on once {data['until']}."
+    return Alert("held", "Paused", _text(said), "warning")
+
+
+def _released(data: Mapping[str, Any]) -> Alert:
+    return Alert("released", "Going on", _text(f"The loop goes on: {data['text']}."))
 
 
 def _champion(data: Mapping[str, Any]) -> Alert:
@@ -100,6 +114,8 @@ def _deadline(data: Mapping[str, Any]) -> Alert:
 
 _ALERTS: Mapping[str, Callable[[Mapping[str, Any]], Alert | None]] = {
     "command": _command,
+    "held": _held,
+    "released": _released,
     "champion": _champion,
     "run_ended": _run_ended,
     "deadline": _deadline,
@@ -125,7 +141,10 @@ def watch_deadline(registry: Registry, deadline: datetime | None, now: datetime)
 
 
 class Notifier:
-    """Runs the command of config.json for every alert: one at a time, in the background, never waited for."""
+    """Runs the command of config.json for every alert: one at a time, in the background, never waited for.
+
+    It gets the environment without Kaggle's and the models' keys.
+    """
 
     def __init__(self, command: str, folder: Path, warn: Callable[[str], None], *, patience: float = PATIENCE) -> None:
         """Prepare; nothing runs yet.
@@ -177,7 +196,7 @@ class Notifier:
     async def _tell(self, told: Alert) -> str:
         """Run the command for one alert; returns what went wrong."""
         environment = {
-            **os.environ,
+            **without_credentials(os.environ),
             "AUTOKAGGLE_EVENT": told.kind,
             "AUTOKAGGLE_TEXT": told.text,
             "AUTOKAGGLE_WORKSPACE": str(self._folder),

@@ -6,12 +6,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
+from autokaggle_tui.sizes import size_text
 from autokaggle_tui.state import Row, Submission
 from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
 from experiments.text import clean, one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.doctor_machine import Check
 
 UNCUT = 10_000
 """Columns of a table that is read by a program."""
@@ -21,29 +26,31 @@ def print_status(found: Row) -> None:
     """Where the campaign stands, from ``load_status``."""
     run, engine = found["run"], found["engine"]
     if found["competition"] is None:
-        print(f"{found['workspace']}: nothing has run to its first fold yet")
+        _say(f"{found['workspace']}: nothing has run to its first fold yet")
     else:
-        print(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
+        _say(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {found['folds']} folds")
     state = found["state"] if engine["running"] else "not running"
-    print(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
+    state += f": {engine['held']}" if engine["held"] else ""
+    _say(f"engine   {state}" + (f" (pid {engine['pid']}) {found['doing']}" if engine["running"] else ""))
     if run:
         of = f" of {run['rounds']}" if run["rounds"] else ""
         played = max((found["round"] or 0) - run["first_round"] + 1, 0)
         reason = f": {run['reason']}" if run["reason"] else ""
         spent = "" if run["elapsed"] is None else f", {run['elapsed']:.0f} s"
-        print(f"run      {run['status']}{reason}, round {played}{of}{spent}")
+        _say(f"run      {run['status']}{reason}, round {played}{of}{spent}")
     best = found["champion"]
     if best:
         gain = f" ({gain_text(best['gain'])})" if best["gain"] is not None else ""
-        print(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
+        _say(f"champion {best['id']} {best['family']} {score_text(best['score'])}{gain}")
     counts = ", ".join(f"{count} {name}" for name, count in found["experiments"].items())
-    print(f"tried    {counts or 'nothing yet'}")
+    _say(f"tried    {counts or 'nothing yet'}")
     board = found["leaderboard"]
     said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
-    print(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
+    _say(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
     verdict = found["verdict"]
     if verdict:
-        print(f"verdict  {verdict_text(verdict)}")
+        _say(f"verdict  {verdict_text(verdict)}")
+    _say(f"disk     {storage_text(found['storage'])}")
 
 
 def print_rounds(found: Sequence[Row]) -> None:
@@ -76,6 +83,9 @@ def print_round(found: Row, plan: Path) -> None:
         _say(f"  {row['idea']}" + (f"  ({row['reason']})" if row["reason"] else ""))
         for member, weight in row["members"]:
             _say(f"  {weight:6.3f} {member}")
+    if found["predictions"] and found["predictions"]["pruned_at"] is not None:
+        at = datetime.fromtimestamp(found["predictions"]["pruned_at"], UTC)
+        _say(f"  its predictions were pruned on {at:%Y-%m-%d %H:%M} UTC")
     for fold in found["folds"]:
         _say(f"  fold {fold['fold'] + 1}  {score_text(fold['score'])}  {fold['status']} {fold['error']}")
     for phase in found["phases"]:
@@ -97,6 +107,16 @@ def verdict_text(verdict: Row) -> str:
     return f"{head}: {reason}" if reason else head
 
 
+def storage_text(storage: Row) -> str:
+    """What a workspace takes, the largest kinds first, and what is left."""
+    kinds = {kind: size for kind, size in storage.items() if kind not in ("total", "prunable", "free") and size}
+    largest = sorted(kinds, key=lambda kind: -kinds[kind])
+    parts = ", ".join(f"{kind} {size_text(kinds[kind])}" for kind in largest)
+    prunable = f"; {size_text(storage['prunable'])} may be pruned" if storage["prunable"] else ""
+    free = "" if storage["free"] is None else f"; {size_text(storage['free'])} free"
+    return f"{size_text(storage['total'])} ({parts}){prunable}{free}"
+
+
 def _say(text: str) -> None:
     """Print what came from models, logs or files: it never steers the terminal."""
     print(clean(text))
@@ -105,7 +125,7 @@ def _say(text: str) -> None:
 def print_submissions(found: Sequence[Submission]) -> None:
     """Every submission in a line."""
     if not found:
-        print("nothing was submitted yet")
+        _say("nothing was submitted yet")
         return
     rows = [
         (
@@ -119,6 +139,21 @@ def print_submissions(found: Sequence[Submission]) -> None:
         for sent in found
     ]
     _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+
+
+def print_prunable(found: Sequence[Prunable]) -> None:
+    """Predictions that may go, in a line for each experiment."""
+    if found:
+        rows = [(item.experiment, size_text(item.bytes), item.why) for item in found]
+        _print_table(("experiment", "size", "why"), rows, right=("size",))
+
+
+def print_check(check: Check) -> None:
+    """A line of the doctor's, and what to do about it."""
+    _say(f"{check.state:<5} {check.name:<15} {check.text}")
+    if check.cure:
+        _say(f"{'':<21} {check.cure}")
+    sys.stdout.flush()
 
 
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str]) -> None:

@@ -9,32 +9,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+import click
+from click.exceptions import Abort, Exit
 
 from autokaggle_tui.failures import complain, explain, record_bug
 from autokaggle_tui.interrupts import INTERRUPTED
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError
+from experiments.redaction import arm
 
 
-class Program(TyperGroup):
+class Program(click.Group):
     """Runs a command; what goes wrong becomes a message and an exit code, never a traceback."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The commands in the order they are written in, which is the order a person meets them."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for.
 
         Raises:
-            typer.Exit: With the exit code; wrong options stay typer's own errors.
+            Exit: With the exit code; wrong options stay click's own errors.
         """
+        arm(os.environ, Path.home())
         try:
             return super().invoke(ctx)
         except AutokaggleError as error:
             complain(f"{error.title}: {error}")
-            raise typer.Exit(error.exit_code) from None
+            raise Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise Exit(INTERRUPTED) from None
+        except (Exit, Abort, BrokenPipeError):
             raise
         except Exception as error:
             if hasattr(error, "exit_code"):
@@ -42,7 +48,7 @@ class Program(TyperGroup):
             place = ctx.obj.root if isinstance(ctx.obj, Workspace) else Path().resolve()
             said = explain(error, place)
             complain(f"Bug: {record_bug(error, place)}" if said is None else f"{said.title}: {said}")
-            raise typer.Exit(1) from None
+            raise Exit(1) from None
 
 
 def run_program(app: Callable[[], Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from autokaggle_tui.fitting import MALFORMED, fit
 from autokaggle_tui.state import (
     Notice,
     Now,
@@ -22,7 +23,7 @@ from autokaggle_tui.workspace import round_name
 
 KEPT_VERDICTS = 2_000
 KEPT_NOTICES = 200
-OF_A_RUN = ("run_started", "try_started", "command", "stopping", "run_ended", "try_ended")
+OF_A_RUN = ("run_started", "try_started", "command", "stopping", "held", "released", "slept", "run_ended", "try_ended")
 """Kinds that say how a run stands as a whole."""
 
 _RESULT_COLUMNS = frozenset(item.name for item in fields(Result)) - {"name", "round"}
@@ -30,7 +31,7 @@ _NOW_COLUMNS = frozenset(item.name for item in fields(Now))
 
 
 def reduce(state: State, event: Row) -> State:
-    """The state after one more event; unknown kinds and events it has seen change nothing else.
+    """The state after one more event; unknown kinds, events it has seen and malformed ones change nothing else.
 
     Args:
         event: A row of the events table, its data decoded.
@@ -38,19 +39,25 @@ def reduce(state: State, event: Row) -> State:
     if event["id"] <= state.last_id:
         return state
     change = _CHANGES.get(event["kind"])
-    changed = state if change is None else change(state, event)
+    try:
+        changed = state if change is None else change(state, event)
+    except MALFORMED:
+        changed = state
     return replace(changed, last_id=event["id"], now=reduce_now(changed.now, event))
 
 
 def reduce_now(now: Now, event: Row) -> Now:
     """Where the run stands after one more event."""
     change = _MOVES.get(event["kind"])
-    return now if change is None else change(now, event)
+    try:
+        return now if change is None else fit(change(now, event))
+    except MALFORMED:
+        return now
 
 
 def _with_result(state: State, name: str, **changes: Any) -> State:
     old = state.results.get(name, Result(name))
-    return replace(state, results={**state.results, name: replace(old, **changes)})
+    return replace(state, results={**state.results, name: fit(replace(old, **changes))})
 
 
 def _round_started(state: State, event: Row) -> State:
@@ -87,7 +94,16 @@ def _experiment(state: State, event: Row) -> State:
 
 
 def _champion(state: State, event: Row) -> State:
-    return replace(state, champion=event["data"]["experiment"])
+    name = event["data"]["experiment"]
+    return replace(state, champion=name) if name in state.results else state
+
+
+def _pruned(state: State, event: Row) -> State:
+    gone = set(event["data"]["experiments"]) & set(state.results)
+    return replace(
+        state,
+        results={name: replace(row, in_pool=False) if name in gone else row for name, row in state.results.items()},
+    )
 
 
 def _verdict(state: State, event: Row) -> State:
@@ -113,7 +129,7 @@ def _submission(state: State, event: Row) -> State:
 def _call(state: State, event: Row) -> State:
     call = event["data"]
     role, cost = call["role"], call["cost"]
-    spent = Spent(1, call["input_tokens"], call["output_tokens"], cost)
+    spent = fit(Spent(1, call["input_tokens"], call["output_tokens"], cost))
     changed = replace(
         state,
         spent=state.spent.joined(spent),
@@ -126,7 +142,7 @@ def _call(state: State, event: Row) -> State:
 
 
 def _notice(state: State, event: Row) -> State:
-    notice = Notice(event["at"], event["kind"], event["data"]["text"])
+    notice = fit(Notice(event["at"], event["kind"], event["data"]["text"]))
     return replace(state, notices=(*state.notices, notice)[-KEPT_NOTICES:])
 
 
@@ -138,6 +154,7 @@ _CHANGES: Mapping[str, Callable[[State, Row], State]] = {
     "experiment_done": _experiment,
     "imported": _experiment,
     "champion": _champion,
+    "pruned": _pruned,
     "verdict": _verdict,
     "submission": _submission,
     "call": _call,
@@ -156,24 +173,49 @@ def _command(now: Now, event: Row) -> Now:
     if data["state"] != "done" or now.mode in ("idle", "ended"):
         return now
     if data["verb"] == "pause" and now.mode == "running":
-        return replace(now, mode="paused", paused_since=event["at"])
+        return replace(_waiting(now, event["at"]), mode="paused")
     if data["verb"] == "resume" and now.mode == "paused":
-        return replace(_going(now, event["at"]), mode="running")
+        return replace(now if now.held else _going(now, event["at"]), mode="running")
     if data["verb"] == "stop":
-        return replace(_going(now, event["at"]), mode="stopping")
+        return _stopping(now, event)
     if data["verb"] == "model":
         return replace(now, models={**now.models, data["args"]["role"]: data["args"]["model"]})
     return now
 
 
+def _held(now: Now, event: Row) -> Now:
+    """The machine is short of something; a person's pause may have come first."""
+    if now.mode not in ("running", "paused"):
+        return now
+    return replace(_waiting(now, event["at"]), held=event["data"]["text"])
+
+
+def _released(now: Now, event: Row) -> Now:
+    return replace(now if now.mode == "paused" else _going(now, event["at"]), held="")
+
+
+def _slept(now: Now, event: Row) -> Now:
+    """Move what runs past the sleep; a pause that lasts leaves it out anyway."""
+    seconds = event["data"]["seconds"]
+    phase = now.phase and replace(now.phase, since=now.phase.since + seconds)
+    running = {fold: since + seconds for fold, since in now.running.items()}
+    paused = now.paused_seconds + (seconds if now.paused_since is None else 0.0)
+    return replace(now, phase=phase, running=running, paused_seconds=paused)
+
+
+def _waiting(now: Now, at: float) -> Now:
+    """Paused or held, from the first of the two on."""
+    return replace(now, paused_since=at if now.paused_since is None else now.paused_since)
+
+
 def _going(now: Now, at: float) -> Now:
-    """No longer paused."""
+    """Neither paused nor held."""
     paused = 0.0 if now.paused_since is None else at - now.paused_since
     return replace(now, paused_since=None, paused_seconds=now.paused_seconds + paused)
 
 
 def _stopping(now: Now, event: Row) -> Now:
-    return replace(_going(now, event["at"]), mode="stopping")
+    return replace(_going(now, event["at"]), mode="stopping", held="")
 
 
 def _run_ended(now: Now, event: Row) -> Now:
@@ -181,6 +223,7 @@ def _run_ended(now: Now, event: Row) -> Now:
     return replace(
         _idle(_going(now, event["at"])),
         mode="ended",
+        held="",
         outcome=data["status"],
         reason=data["reason"],
         ended_at=event["at"],
@@ -201,13 +244,13 @@ def _round_over(now: Now, _event: Row) -> Now:
 
 def _phase_started(now: Now, event: Row) -> Now:
     data = event["data"]
-    phase = PhaseNow(data["phase"], data["role"], data["model"], data["attempt"], event["at"])
+    phase = fit(PhaseNow(data["phase"], data["role"], data["model"], data["attempt"], event["at"]))
     return replace(now, phase=phase)
 
 
 def _phase_done(now: Now, event: Row) -> Now:
     data = event["data"]
-    done = PhaseDone(data["phase"], data["role"], data["outcome"], data["line"])
+    done = fit(PhaseDone(data["phase"], data["role"], data["outcome"], data["line"]))
     return replace(now, phase=None, phases=(*now.phases, done))
 
 
@@ -236,6 +279,9 @@ _MOVES: Mapping[str, Callable[[Now, Row], Now]] = {
     "try_started": _run_started,
     "command": _command,
     "stopping": _stopping,
+    "held": _held,
+    "released": _released,
+    "slept": _slept,
     "run_ended": _run_ended,
     "try_ended": _run_ended,
     "round_started": _round_began,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autokaggle_tui.workspace import Workspace
+from experiments.jail import open_regular
 from experiments.text import clean
 
 SUFFIXES = (
@@ -70,7 +71,7 @@ def published(workspace: Workspace, name: str) -> tuple[PublishedFile, ...]:
 def read_text(path: Path, cap: int = TEXT_CAP) -> Text:
     """A published text file, made safe to show."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, links=True) as file:
             raw = file.read(cap + 1)
     except FileNotFoundError:
         return Text(problem="missing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import tempfile
@@ -12,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autokaggle_tui.config_text import read_json
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import ConfigError, UsageError, WorkspaceError
-from experiments.files import TEMPORARY, sha256_file, sync_folder, write_atomic
+from experiments.backups import find_backups
+from experiments.errors import UsageError, WorkspaceError
+from experiments.files import TEMPORARY, make_folder, sha256_file, sync_folder, write_atomic
 from experiments.learnings import master_copy
 from experiments.spec import Spec
 
@@ -145,6 +146,8 @@ def check_unused(workspace: Workspace) -> None:
         raise WorkspaceError(f"{root} is not a folder.", hint=hint)
     if workspace.facts.exists():
         raise WorkspaceError(f"{root} holds the registry of a campaign ({workspace.facts.name}).", hint=hint)
+    if find_backups(workspace.backups):
+        raise WorkspaceError(f"{workspace.backups} holds backups of a campaign.", hint=hint)
     if workspace.rounds.is_dir():
         found = sorted(file.name for file in workspace.rounds.iterdir() if not file.name.startswith("."))
         if found:
@@ -154,10 +157,7 @@ def check_unused(workspace: Workspace) -> None:
 
 
 def _is_template(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", hint="Mend or remove it.") from None
+    content = read_json(path)
     return isinstance(content, dict) and content.get("competition") == TEMPLATE
 
 
@@ -238,7 +238,7 @@ def _register(given: Given, competition: Competition, held: HeldOut | None) -> L
 @contextmanager
 def _staging(workspace: Path) -> Iterator[Path]:
     """A folder in the workspace (one file system) that is gone at the end; strays of a killed init go too."""
-    workspace.mkdir(parents=True, exist_ok=True)
+    make_folder(workspace)
     for stray in workspace.glob(f"{STAGING}*"):
         shutil.rmtree(stray, ignore_errors=True)
     folder = workspace / f"{STAGING}{secrets.token_hex(6)}"
@@ -264,7 +264,7 @@ def _check_data_folder(data: Path, staged: Path) -> None:
 
 
 def _publish(staged: Path, data: Path) -> list[str]:
-    data.mkdir(exist_ok=True)
+    make_folder(data)
     written = []
     for file in sorted(staged.iterdir()):
         # One that is there is the same, byte for byte, and may be the person's own.

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from autokaggle_tui.fitting import Count, Moment, fit
+
 Row = Mapping[str, Any]
 EngineState = Literal[
     "reading", "starting", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed", "died"
@@ -33,7 +35,7 @@ class Result:
     """
 
     name: str
-    round: int | None = None
+    round: Count | None = None
     source: str = "round"
     kind: str = ""
     family: str = ""
@@ -50,8 +52,8 @@ class Result:
     lb: float | None = None
     in_pool: bool = False
     members: Sequence[tuple[str, float]] = ()
-    started_at: float = 0.0
-    ended_at: float | None = None
+    started_at: Moment = 0.0
+    ended_at: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Verdict:
     """
 
     id: int
-    at: float
-    round: int | None
+    at: Moment
+    round: Count | None
     phase: str
     author: str
     verdict: str
@@ -79,7 +81,7 @@ class Submission:
     """A file that was, is being or may have been submitted: ``intent``, ``accepted``, ``refused``, ``unknown``."""
 
     id: int
-    at: float
+    at: Moment
     experiment: str
     file: str
     state: str
@@ -110,7 +112,7 @@ class Spent:
 class Notice:
     """A warning or a note of the engine."""
 
-    at: float
+    at: Moment
     kind: str
     text: str
 
@@ -122,8 +124,8 @@ class PhaseNow:
     name: str
     role: str
     model: str
-    attempt: int
-    since: float
+    attempt: Count
+    since: Moment
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Now:
     Attributes:
         mode: ``idle`` before the first run; ``running``, ``paused`` (asked for), ``stopping``, ``ended``.
         outcome: Of an ended run: ``finished``, ``stopped`` or ``failed``; ``reason`` says why.
+        held: What the machine is short of, e.g. ``disk 0.4 GB free``: the loop waits whatever was asked for.
         before: Seconds the run had used when this process took it up; ``since``: when it did.
         running: When each fold that runs now was started.
         fold_seconds: Duration of each finished fold of the current experiment.
@@ -152,9 +155,9 @@ class Now:
     competition: str | None = None
     metric: str | None = None
     direction: str | None = None
-    folds: int = 0
+    folds: Count = 0
     rows: int = 0
-    slots: int = 1
+    slots: Count = 1
     threads: int = 1
     sandbox: str = "off"
     models: Mapping[str, str] = field(default_factory=dict)
@@ -167,17 +170,18 @@ class Now:
     mode: str = "idle"
     outcome: str = ""
     reason: str = ""
-    since: float = 0.0
+    held: str = ""
+    since: Moment = 0.0
     before: float = 0.0
-    paused_since: float | None = None
+    paused_since: Moment | None = None
     paused_seconds: float = 0.0
-    ended_at: float | None = None
-    round: int | None = None
+    ended_at: Moment | None = None
+    round: Count | None = None
     phase: PhaseNow | None = None
     phases: tuple[PhaseDone, ...] = ()
     experiment: str | None = None
-    folds_done: int = 0
-    running: Mapping[int, float] = field(default_factory=dict)
+    folds_done: Count = 0
+    running: Mapping[int, Moment] = field(default_factory=dict)
     fold_seconds: tuple[float, ...] = ()
 
     @property
@@ -186,7 +190,7 @@ class Now:
         return -1 if self.direction == "minimize" else 1
 
     def elapsed(self, now: float) -> float:
-        """Seconds the run has used; pauses do not count."""
+        """Seconds the run has used; pauses and the machine's sleep do not count."""
         if self.run is None:
             return 0.0
         end = self.paused_since or self.ended_at or now
@@ -247,27 +251,31 @@ class State:
             return "starting"
         if now.mode == "ended":
             return "stopping"
-        if now.mode == "paused":
+        if now.mode == "paused" or (now.mode == "running" and now.held):
             return "pausing" if now.running or now.phase is not None else "paused"
         return "stopping" if now.mode == "stopping" else "running"
 
 
 def result_of(row: Row) -> Result:
-    """A result from a row of the ``results`` view, or from an event that tells of one."""
+    """A result from a row of the ``results`` view, or from an event that tells of one.
+
+    Raises:
+        MalformedError: It holds what a result cannot be.
+    """
     known = {name: row[name] for name in _RESULT_FIELDS if name in row}
     known["in_pool"] = bool(known.get("in_pool", False))
     known["members"] = tuple((name, weight) for name, weight in known.get("members") or ())
-    return Result(**known)
+    return fit(Result(**known))
 
 
 def verdict_of(row: Row) -> Verdict:
     """A verdict from its row."""
-    return Verdict(**{item.name: row[item.name] for item in fields(Verdict)})
+    return fit(Verdict(**{item.name: row[item.name] for item in fields(Verdict)}))
 
 
 def submission_of(row: Row) -> Submission:
     """A submission from its row."""
-    return Submission(**{item.name: row[item.name] for item in fields(Submission)})
+    return fit(Submission(**{item.name: row[item.name] for item in fields(Submission)}))
 
 
 _RESULT_FIELDS = frozenset(item.name for item in fields(Result))

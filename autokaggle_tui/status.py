@@ -7,9 +7,11 @@ from collections import Counter
 from typing import Any
 
 from autokaggle_tui.loading import load_state
+from autokaggle_tui.pruning import prunable
 from autokaggle_tui.state import Now, State
+from autokaggle_tui.usage import disk_usage, free_bytes
 from autokaggle_tui.workspace import Workspace, round_name
-from experiments.schema import open_viewer
+from experiments.schema import decode, open_viewer
 
 RUN_STATUS = {"finished": "finished", "failed": "failed", "stopped": "stopped", "died": "interrupted"}
 
@@ -24,9 +26,17 @@ def load_status(workspace: Workspace) -> dict[str, Any]:
     connection = open_viewer(workspace.facts)
     try:
         state = load_state(connection)
+        gone = prunable(lambda sql: [decode(row) for row in connection.execute(sql)], workspace.rounds)
     finally:
         connection.close()
-    return {"workspace": str(workspace.root), **describe(state, pid, time.time())}
+    kinds = disk_usage(workspace)
+    storage = {
+        **kinds,
+        "total": sum(kinds.values()),
+        "prunable": sum(item.bytes for item in gone),
+        "free": free_bytes(workspace.root),
+    }
+    return {"workspace": str(workspace.root), **describe(state, pid, time.time()), "storage": storage}
 
 
 def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
@@ -42,7 +52,12 @@ def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
     played = [row.round for row in state.results.values() if row.round is not None]
     return {
         "state": engine,
-        "engine": {"running": pid is not None, "pid": pid, "paused": engine == "paused"},
+        "engine": {
+            "running": pid is not None,
+            "pid": pid,
+            "paused": engine == "paused",
+            "held": run.held if run.held and engine in ("pausing", "paused") else None,
+        },
         "competition": run.competition,
         "metric": run.metric,
         "direction": run.direction,

@@ -18,6 +18,8 @@ from autokaggle_tui.workspace import Workspace
 from experiments.code import normalised_code_sha
 from experiments.errors import UsageError
 from experiments.files import sha256_text, write_atomic
+from experiments.jail import read_text
+from experiments.redaction import hide
 from experiments.schema import Row
 from experiments.text import one_line
 
@@ -46,6 +48,7 @@ async def try_experiment(workspace: Workspace, file: Path, listener: Callable[[R
             rows=len(bench.campaign.competition.y),
             slots=bench.campaign.slots,
             threads=bench.campaign.threads,
+            sandbox=bench.compute.sandbox.tier,
             pid=os.getpid(),
         )
         name = _open(bench, file, code)
@@ -81,9 +84,14 @@ def read_experiment(file: Path) -> str:
         UsageError: It cannot be read, is not Python, or has no fit_predict.
     """
     try:
-        code = file.read_text(encoding="utf-8")
+        code = read_text(file, links=True)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
+    if hide(code) != code:
+        raise UsageError(
+            f"{file} holds the value of a credential, and experiments are kept and shown.",
+            hint="Take it out: experiments run without network and need none.",
+        )
     wrong = code_problem(code, file.name)
     if wrong:
         raise UsageError(
@@ -99,12 +107,15 @@ def _open(bench: Bench, file: Path, code: str) -> str:
     registry = campaign.registry
     sha = normalised_code_sha(code)
     before = registry.row(
-        "SELECT id FROM experiments WHERE normal_sha = ? AND status != 'crash' ORDER BY started_at LIMIT 1", [sha]
+        "SELECT id FROM experiments WHERE normal_sha = ? AND status != 'crash' ORDER BY rowid LIMIT 1", [sha]
     )
     if before is not None:
         return str(before["id"])
-    count = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'"))
-    name = f"T{count + 1:02d}"
+    number = int(registry.value("SELECT count(*) FROM experiments WHERE source = 'try'")) + 1
+    # A restored registry does not know every file that is there.
+    while (campaign.workspace.rounds / f"T{number:02d}_experiment.py").exists():
+        number += 1
+    name = f"T{number:02d}"
     idea = one_line(f"tried {file.name}", 100)
     write_atomic(campaign.workspace.rounds / f"{name}_experiment.py", code.encode())
     with registry.transaction():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import WorkspaceError
-from experiments.files import TEMPORARY, write_atomic
+from experiments.files import make_folder, sweep_folder, write_atomic
 
 
 def round_name(number: int) -> str:
@@ -53,6 +53,11 @@ class Workspace:
         return self.root / "autokaggle.db"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the registry, and what was set aside when one of them took its place."""
+        return self.root / "backups"
+
+    @property
     def live(self) -> Path:
         """Tokens and log lines; disposable."""
         return self.root / "live.db"
@@ -78,12 +83,8 @@ class Workspace:
 
     def sweep(self) -> list[Path]:
         """Remove temporary files that a killed engine left; returns what was removed."""
-        stray = [path for path in self.rounds.glob(f"{TEMPORARY}*") if path.is_file()]
-        stray += [path for path in self.root.glob(f"{TEMPORARY}*") if path.is_file()]
-        stray += [path for path in self.cache.rglob(f"{TEMPORARY}*") if path.is_file()]
-        for path in stray:
-            path.unlink(missing_ok=True)
-        return stray
+        shallow = [sweep_folder(folder) for folder in (self.root, self.rounds, self.backups)]
+        return [*(path for removed in shallow for path in removed), *sweep_folder(self.cache, deep=True)]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -95,7 +96,7 @@ class Workspace:
         # Viewers never lock: they should not wait for this import.
         from filelock import FileLock, Timeout
 
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         lock = FileLock(self.lock, timeout=0.5)
         holder = self.root / "engine.pid"
         try:

@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 
 from backends.compute.base import FoldJob, FoldOutcome, Report
+from backends.compute.environment import clean_environment
+from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
-from backends.compute.warm import clean_environment
+from backends.compute.sandbox import Sandbox
 from experiments.context import context_values
 from experiments.foldcache import FoldCache
 from experiments.folds import make_folds
@@ -56,7 +58,7 @@ def make_data(rows: int, width: int) -> Data:
 def cold(folder: Path) -> float:
     command = [sys.executable, "-s", "-P", "-c", COLD]
     before = time.monotonic()
-    output = subprocess.run(command, env=clean_environment(folder, 1), capture_output=True, check=True).stdout
+    output = subprocess.run(command, env=clean_environment(str(folder), "", 1), capture_output=True, check=True).stdout
     return float(output) - before
 
 
@@ -67,7 +69,7 @@ async def warm(folder: Path, data: Data) -> tuple[list[float], list[float]]:
     context = context_values(spec, data.columns, None, fold=0, n_folds=5, threads=1)
     expected = (len(folds.splits[0][1]), len(data.test), 1)
     job = FoldJob("k", "R01", 0, CODE, train, valid, test, context, expected, 60.0)
-    compute = LocalCompute(1, 1, folder / "scratch")
+    compute = LocalCompute(1, 1, folder / "scratch", Sandbox("off", Limits.share(1)))
     await compute.start()
     starts, wholes = [], []
     for _ in range(REPEATS):

@@ -8,6 +8,7 @@ import faulthandler
 import gc
 import json
 import linecache
+import mmap
 import os
 import random
 import signal
@@ -24,9 +25,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.alignment import align_prediction
+from experiments.confine import reveal
 from experiments.context import Context, pipe_sender
 from experiments.errors import PredictionError
 from experiments.foldcache import GROUP_FIELD, TIME_FIELD, read_frame
+from experiments.landlock import keep_signals_inside
 from experiments.logtext import shorten
 from experiments.processes import LINUX, die_with_parent
 from experiments.text import clean
@@ -34,7 +37,6 @@ from experiments.text import clean
 MODULE = "experiment"
 ERROR_CHARS = 300
 TRACEBACK_CHARS = 8_000
-END_BYTES = 128_000
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,19 @@ class End:
         return json.dumps({"end": vars(self)}).encode() + b"\n"
 
 
-def run_child(fds: Descriptors, scratch: Path, owner: int) -> NoReturn:
+def run_child(fds: Descriptors, scratch: Path, owner: int, *, confined: bool) -> NoReturn:
     """Run one fold and end the process; called right after the fork, with all else closed.
 
     Args:
         scratch: Fresh folder of this fold.
         owner: Pid of the warm process.
+        confined: The warm process has confined itself; the fold is kept from it as well.
     """
     os.setpgid(0, 0)
     die_with_parent(signal.SIGKILL)
+    if confined:
+        reveal()
+        keep_signals_inside()
     if os.getppid() != owner:
         os._exit(1)
     os.dup2(fds.log, 1)
@@ -187,14 +193,18 @@ def _collect(returned: Any, indexes: tuple[pd.Index, pd.Index], job: dict[str, A
             return End("invalid", clean(f"{name} {error}"))
         parts.append(part)
     with os.fdopen(result, "wb") as file:
+        file.seek(0)
         for part in parts:
             file.write(part.astype("<f4").tobytes())
     return End("ok")
 
 
 def _frame(descriptor: int) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    # Read, not mapped: a mapping would show the file's path, next to which other folds' files lie.
     with os.fdopen(descriptor, "rb") as file:
+        if LINUX:
+            return read_frame(mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
+        # Read, not mapped: a mapping would show the file's path, next to which other folds' files lie.
+        file.seek(0)
         return read_frame(file.read())
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from experiments.errors import DataError
 from experiments.folds import assign_folds
+from experiments.logtext import MAX_REPORTS
 from experiments.spec import Columns, CvStrategy, Direction, Spec, TaskType
 
 REPORT_BYTES = 4_000
-MAX_REPORTS = 1_000
 
 
 def context_values(

@@ -111,7 +111,7 @@ def detect_task(
         return Choice("binary", f"'{target.name}' has {'two values' if count == 2 else 'one value'}")
     if not whole:
         return Choice("regression", f"'{target.name}' holds numbers with decimals")
-    if sample is not None and _fractional(sample.iloc[:, 1]):
+    if sample is not None and sample.shape[1] == 2 and _fractional(sample.iloc[:, 1]):
         return Choice("regression", f"'{target.name}' is numeric and the sample submission has decimals")
     if count <= MAX_INTEGER_CLASSES and count * ROWS_PER_CLASS <= len(numbers):
         return Choice(task, f"'{target.name}' holds {count} whole numbers over {len(numbers):,} rows")

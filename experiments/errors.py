@@ -1,5 +1,10 @@
 """One family of errors that a person can act on: what happened, where, what to do."""
 
+from experiments.text import clean
+
+LONGEST = 10_000
+"""Characters of a message: what is quoted in it may be any file's content."""
+
 
 class AutokaggleError(Exception):
     """Anything the program can explain. Shown as title, message and hint, never as a traceback.
@@ -14,12 +19,18 @@ class AutokaggleError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(_fit(message))
+        self.message = _fit(message)
+        self.hint = _fit(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+def _fit(text: str) -> str:
+    """Text that can be shown: names of files and columns are quoted in messages as they are."""
+    plain = clean(text)
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}…"
 
 
 class UsageError(AutokaggleError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -90,7 +91,7 @@ class FoldCache:
         return hidden
 
 
-def read_frame(content: bytes) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+def read_frame(content: bytes | mmap) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The frame in an Arrow IPC file, and its hidden columns. The frame can be written to."""
     table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
     hidden = {}

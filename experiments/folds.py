@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+from experiments.arrays import read_archive
 from experiments.errors import DataError
 from experiments.files import write_atomic
 from experiments.spec import CvStrategy, Spec, TaskType
 
 REGRESSION_BINS = 10
 UNCOVERED = -1
+MOST_FOLDS = 1_000
+MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +90,30 @@ class Folds:
         """
         hint = "Restore the file from a backup; without it old and new scores cannot be compared."
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                strategy: Any = str(file["strategy"])
-                digest = str(file["digest"])
-                folds = cls.from_assignment(strategy, file["assignment"])
+            stored = read_archive(path, most=MOST_BYTES, links=True)
+            strategy: Any = str(stored["strategy"])
+            digest = str(stored["digest"])
+            folds = cls.from_assignment(strategy, _checked_assignment(stored["assignment"]))
         except FileNotFoundError:
             raise DataError(f"The folds file {path} is missing.", hint=hint) from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise DataError(f"The folds file {path} cannot be read: {error}", hint=hint) from None
         if folds.digest != digest:
             raise DataError(f"The folds file {path} is damaged: its rows do not fit its digest.", hint=hint)
         return folds
+
+
+def _checked_assignment(values: np.ndarray) -> np.ndarray:
+    """An assignment that may be one.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if values.ndim != 1 or values.dtype.kind != "i" or not len(values):
+        raise ValueError("it holds no assignment of rows")
+    if values.min() < UNCOVERED or not 0 <= values.max() < MOST_FOLDS:
+        raise ValueError("it holds impossible fold numbers")
+    return values
 
 
 def make_folds(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from experiments.errors import RuleError
+from experiments.jail import read_text
 
 Enforce = Literal["block", "warn", "off"]
 
@@ -142,7 +143,7 @@ class Rules:
             RuleError: The file cannot be read, or ``parse`` refuses it.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, links=True)
         except FileNotFoundError:
             shipped = cls.built_in()
             return cls(shipped.by_id, shipped.prose, (f"{path} is missing: the built-in rules apply.",))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from typing import IO
+
 from experiments.text import clean
+
+MAX_REPORTS = 1_000
+"""Reports of one fold that are kept."""
+END_BYTES = 128_000
+"""Longest message in which a fold says how it ended."""
 
 
 def shorten(text: str, limit: int) -> str:
@@ -75,6 +84,15 @@ class LineReader:
         self._lines_left -= 1
         self._chars_left -= len(text) + 1
         return text
+
+
+def tail(output: IO[bytes], size: int = 600) -> str:
+    """The end of a file that a program printed into, as clean text; empty when it cannot be read."""
+    with contextlib.suppress(OSError):
+        end = output.seek(0, os.SEEK_END)
+        output.seek(max(0, end - size))
+        return clean(output.read().decode("utf-8", "replace")).strip()
+    return ""
 
 
 def _size(count: int) -> str:

@@ -29,6 +29,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from experiments.errors import MetricError
+from experiments.jail import read_text
 from experiments.metrics import Metric, Prediction, builtin_called, normal_name
 from experiments.spec import Direction, TaskType
 
@@ -109,7 +110,7 @@ def _guarded(path: Path, function: Callable[[Any, Any], Any]) -> Callable[[Any, 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, links=True, encoding="utf-8-sig")
     except OSError as error:
         raise MetricError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -61,6 +61,15 @@ class Plan:
         return f"---\n{matter}---\n\n{self.body.strip()}\n"
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without references: a few lines of them stand for more values than a machine can hold."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("references (*name) are not allowed; write the value out")
+        return super().compose_node(parent, index)
+
+
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     """Split ``---`` front matter from the body.
 
@@ -75,7 +84,7 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     except StopIteration:
         raise PlanError("the front matter is not closed.", hint="End it with a line `---`.") from None
     try:
-        matter = yaml.safe_load("\n".join(lines[1:end]))
+        matter = yaml.load("\n".join(lines[1:end]), _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())
         raise PlanError(f"the front matter is not YAML: {detail}") from None

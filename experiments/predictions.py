@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.arrays import map_array
 from experiments.errors import PredictionError
 from experiments.files import write_atomic
 from experiments.folds import Folds
@@ -105,17 +106,17 @@ def load_array(path: Path, mmap: bool = True) -> np.ndarray:
     """Read a numeric .npy array; memory-mapped (read-only) unless told otherwise.
 
     Raises:
-        PredictionError: The file is missing, no .npy, holds Python objects, or is cut short.
+        PredictionError: The file is missing, no .npy, holds anything but numbers, or is cut short.
     """
     try:
-        values = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        values = map_array(path, links=True)
     except FileNotFoundError:
         raise PredictionError(f"{path} is missing.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise PredictionError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:
         raise PredictionError(f"{path} is no readable .npy array: {error}") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        raise PredictionError(f"{path} holds no numeric array.")
-    return values
+    return values if mmap else np.array(values)
 
 
 def array_sha(values: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -64,12 +65,17 @@ def end_descendants(reaped: Reaped, marker: str, patience: float = 5.0) -> bool:
     while True:
         if not reaped.collect() and LINUX:
             return True
-        alive = _below(psutil.Process())
-        if not LINUX:
-            alive += [process for process in marked(marker) if process.pid != os.getpid()]
-            if not alive:
-                return True
-        _kill(alive)
+        if os.getpid() == 1:
+            # The first process of a namespace: all others in it at once, however fast they fork.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)
+        else:
+            alive = _below(psutil.Process())
+            if not LINUX:
+                alive += [process for process in marked(marker) if process.pid != os.getpid()]
+                if not alive:
+                    return True
+            _kill(alive)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)

@@ -6,27 +6,43 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
+from experiments.redaction import armed
 from experiments.schema import Row, decode, open_facts
 
-ATTEMPTS = 20
-"""How often a busy file is tried, half a minute each: another program that only reads is no reason to end a run."""
+BUSY_MILLISECONDS = 1000
+"""How long SQLite waits for a busy file by itself; then ``on_wait`` is called, and it is tried again."""
 
 Clock = Callable[[], float]
 
 
+class _Facts(Database):  # type: ignore[misc]
+    """sqlite-utils, told what it would find out by writing.
+
+    It takes a full disk for a SQLite without ``ON CONFLICT``, and from then on its upserts drop rows without a word.
+    """
+
+    @property
+    def supports_on_conflict(self) -> bool:
+        """Every SQLite since 3.24 does, and so every Python that runs this."""
+        return True
+
+
 class Registry:
-    """Facts in, rows out.
+    """Facts in, rows out; the values of known secrets never go in.
 
     Every write happens in a transaction begun ``IMMEDIATE``; calls that belong together are wrapped in
     :meth:`transaction`, so that an effect and the event that tells of it become visible at once.
 
     Attributes:
         on_event: Called with each event row after its transaction has committed.
+        on_wait: Called about every second while another program keeps a statement from the file, with the seconds so
+            far. Somebody who only looks is no reason to end a run; what it raises does.
     """
 
     def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
@@ -35,8 +51,10 @@ class Registry:
         self._now: float | None = None
         self.run: str | None = None
         self.on_event: Callable[[Row], None] = lambda _row: None
+        self.on_wait: Callable[[float], None] = lambda _seconds: None
         self._connection = open_facts(path)
-        self._db = Database(self._connection)
+        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        self._db = _Facts(self._connection)
         self._pending: list[Row] = []
 
     def clock(self) -> float:
@@ -46,6 +64,10 @@ class Registry:
         if self._now is None:
             self._now = self._clock()
         return self._now
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.fromtimestamp(self.clock(), UTC)
 
     def close(self) -> None:
         """Close the connection."""
@@ -72,26 +94,27 @@ class Registry:
         for row in told:
             self.on_event(row)
 
-    def _patiently(self, statement: str) -> None:
-        """Begin or commit, however long somebody else's look at the file takes; a commit may be repeated."""
-        for attempt in range(1, ATTEMPTS + 1):
+    def _patiently(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement, however long somebody else's look at the file takes; a commit may be repeated."""
+        began = time.monotonic()
+        while True:
             try:
-                self._connection.execute(statement)
-                return
+                return self._connection.execute(statement, tuple(parameters))
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == ATTEMPTS:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
+                self.on_wait(time.monotonic() - began)
 
     def insert(self, table: str, **row: Any) -> int:
         """Insert a row; dicts and lists become JSON. Returns the rowid."""
         with self.transaction():
-            return int(self._db.table(table).insert(row).last_rowid or 0)
+            return int(self._db.table(table).insert(armed().hide_all(row)).last_rowid or 0)
 
     def upsert(self, table: str, **row: Any) -> None:
         """Insert a row or update the one with the same primary key."""
         with self.transaction():
             keys = [name for name in self._db.table(table).pks if name in row]
-            self._db.table(table).upsert(row, pk=keys[0] if len(keys) == 1 else tuple(keys))
+            self._db.table(table).upsert(armed().hide_all(row), pk=keys[0] if len(keys) == 1 else tuple(keys))
 
     def replace_all(self, table: str, rows: Sequence[Row]) -> None:
         """Insert many rows at once; each takes the place of one with the same primary key."""
@@ -101,7 +124,7 @@ class Registry:
     def update(self, table: str, key: str | int | tuple[Any, ...], **changes: Any) -> None:
         """Change columns of the row with this primary key."""
         with self.transaction():
-            self._db.table(table).update(key, changes)
+            self._db.table(table).update(key, armed().hide_all(changes))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run a writing statement; returns the number of rows it changed."""
@@ -110,22 +133,23 @@ class Registry:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Read rows as dicts, JSON columns decoded."""
-        return [decode(row) for row in self._connection.execute(sql, tuple(parameters))]
+        return [decode(row) for row in self._patiently(sql, parameters)]
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
-        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        found = self._patiently(sql, parameters).fetchone()
         return None if found is None else decode(found)
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
-        found = self._connection.execute(sql, tuple(parameters)).fetchone()
+        found = self._patiently(sql, parameters).fetchone()
         return None if found is None else found[0]
 
     def event(self, kind: str, /, *, round: int | None = None, **data: Any) -> None:
         """Append to the event log; listeners hear of it once it is committed."""
         with self.transaction():
-            row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": data}
+            told = armed().hide_all(data)
+            row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": told}
             row["id"] = self.insert("events", **row)
             self._pending.append(row)
 
@@ -146,7 +170,7 @@ class Registry:
         """Experiments with a complete prediction, blends left out: what a blend may choose from."""
         return self.rows(
             "SELECT e.*, p.oof, p.test FROM experiments e JOIN predictions p ON p.experiment = e.id "
-            "WHERE e.in_pool AND e.kind != 'blend' ORDER BY e.started_at, e.id"
+            "WHERE e.in_pool AND e.kind != 'blend' ORDER BY e.rowid"
         )
 
     def champion(self) -> Row | None:
@@ -158,7 +182,7 @@ class Registry:
         order = "DESC" if direction == "maximize" else "ASC"
         return self.row(
             "SELECT * FROM experiments WHERE in_pool AND kind != 'blend' AND source != 'imported' "
-            f"ORDER BY score {order}, started_at LIMIT 1"
+            f"ORDER BY score {order}, rowid LIMIT 1"
         )
 
     def fold_scores(self, experiment: str) -> dict[int, float]:

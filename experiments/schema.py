@@ -173,8 +173,12 @@ MIGRATIONS: Final = (
                EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id AND s.state = 'accepted') AS submitted
         FROM experiments e ORDER BY e.started_at, e.id;
     """,
+    """
+    ALTER TABLE predictions ADD COLUMN pruned_at REAL;
+    """,
 )
 
+DAMAGED: Final = "Start the engine (`autokaggle-tui`): it sets a damaged file aside and takes the last good backup."
 LIVE_SECONDS: Final = 0.05
 """How long a writer of live.db waits for somebody who reads it."""
 LIVE: Final = """
@@ -197,7 +201,9 @@ def journal_mode() -> str:
 def _connect(path: Path, *, synchronous: str, timeout: float = 30.0) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    connection.execute(f"PRAGMA journal_mode = {journal_mode()}")
+    # Leaving WAL raises while another program has the file open. Not every file system can have WAL.
+    if connection.execute(f"PRAGMA journal_mode = {journal_mode()}").fetchone()[0] == "delete":
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
@@ -211,15 +217,11 @@ def open_facts(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = _connect(path, synchronous="FULL")
+        # A transaction that outgrows the cache would need the whole file before its commit, where nobody waits.
+        connection.execute("PRAGMA cache_spill = OFF")
         migrate(connection, path)
     except sqlite3.DatabaseError as error:
-        damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-        raise RegistryError(
-            f"{path} cannot be opened as a registry: {error}",
-            hint="Move the file away to start anew, or restore it from a backup."
-            if damaged
-            else "Is the disk full, the folder read-only, or the file held by another program? Nothing in it is lost.",
-        ) from error
+        raise RegistryError(f"{path} cannot be opened as a registry: {error}", hint=_hint(error)) from error
     return connection
 
 
@@ -236,6 +238,23 @@ def open_live(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_existing(path: Path) -> sqlite3.Connection:
+    """Connect to autokaggle.db beside the engine; unlike a plain connect this never makes an empty file.
+
+    Raises:
+        sqlite3.OperationalError: There is none, or it may not be read.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
+    try:
+        connection.row_factory = sqlite3.Row
+        # An older SQLite than the engine's must not fold a WAL into the file: that is where its bug lies.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def open_viewer(path: Path) -> sqlite3.Connection:
     """Open autokaggle.db to look at it.
 
@@ -246,21 +265,24 @@ def open_viewer(path: Path) -> sqlite3.Connection:
         RegistryError: There is no registry here, or it is of a newer version.
     """
     if not path.is_file():
+        if any(path.parent.glob("backups/autokaggle-*.db")):
+            raise RegistryError(
+                f"{path} is gone, but there are backups of it.",
+                hint="Start the engine (`autokaggle-tui`): it puts the last good one in its place.",
+            )
         raise RegistryError(
             f"{path} does not exist: nothing has run in this workspace yet.",
             hint="Make a workspace with `autokaggle-tui init`, then start a run with `autokaggle-tui`.",
         )
     try:
-        connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-        connection.row_factory = sqlite3.Row
+        connection = connect_existing(path)
         version = _version(connection)
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.DatabaseError as error:
-        raise RegistryError(
-            f"{path} cannot be read: {error}", hint="Restore it from a backup, or move it away."
-        ) from error
+        raise RegistryError(f"{path} cannot be read: {error}", hint=_hint(error)) from error
     if version != len(MIGRATIONS):
-        raise _version_error(path, version)
+        connection.close()
+        raise version_error(path, version)
     return connection
 
 
@@ -268,7 +290,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the schema to the newest version, each step in a transaction of its own."""
     version = _version(connection)
     if version > len(MIGRATIONS):
-        raise _version_error(path, version)
+        raise version_error(path, version)
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         # executescript commits what is open, so the step opens its own transaction.
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
@@ -278,7 +300,21 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _version_error(path: Path, version: int) -> RegistryError:
+def _hint(error: sqlite3.DatabaseError) -> str:
+    kept = "Nothing in it is lost."
+    return {
+        sqlite3.SQLITE_NOTADB: DAMAGED,
+        sqlite3.SQLITE_CORRUPT: DAMAGED,
+        sqlite3.SQLITE_FULL: f"Free some space, then give the same command again. {kept}",
+        sqlite3.SQLITE_BUSY: f"Another program holds the file: close what shows this workspace, then try again. {kept}",
+    }.get(
+        getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF,
+        f"Look at the permissions of the folder and its files, and at the disk. {kept}",
+    )
+
+
+def version_error(path: Path, version: int) -> RegistryError:
+    """Why a registry of this schema cannot be used."""
     if version > len(MIGRATIONS):
         return RegistryError(
             f"{path} was written by a newer autokaggle-tui (schema {version}, this one knows {len(MIGRATIONS)}).",
@@ -291,8 +327,15 @@ def _version_error(path: Path, version: int) -> RegistryError:
 
 
 def decode(row: sqlite3.Row) -> Row:
-    """A row as a dict, its JSON columns decoded."""
+    """A row as a dict, its JSON columns decoded; None for what is no JSON."""
     return {
-        key: json.loads(value) if key in JSON_COLUMNS and isinstance(value, str) else value
+        key: _decoded(value) if key in JSON_COLUMNS and isinstance(value, str) else value
         for key, value in zip(row.keys(), tuple(row), strict=True)
     }
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

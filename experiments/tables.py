@@ -87,8 +87,8 @@ def read_table(path: Path, *, text: Collection[str] = ()) -> pd.DataFrame:
         spelled = set()
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        values = _as_text(column) if name in spelled else column
-        columns[name] = _to_series(values, f"{path}: column '{name}'")
+        where = f"{path}: column '{name}'"
+        columns[name] = _to_series(_as_text(column, where) if name in spelled else column, where)
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
 
 
@@ -100,7 +100,7 @@ def read_text(path: Path) -> pd.DataFrame:
     """
     table = read_raw(path)
     columns = {
-        name: _to_series(_as_text(column), f"{path}: column '{name}'")
+        name: _to_series(_as_text(column, f"{path}: column '{name}'"), f"{path}: column '{name}'")
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows), copy=False)
@@ -285,7 +285,7 @@ def _csv_defect(path: Path, columns: int, error: Exception | None) -> DataError:
                     )
     except csv.Error as defect:
         return DataError(f"{path}: line {reader.line_num}: {defect}.", hint="Look for a quote that is never closed.")
-    except (OSError, EOFError, zlib.error) as defect:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as defect:
         return DataError(f"{path} is cut off or damaged: {defect}", hint="Download or write it again.")
     return DataError(f"{path} cannot be read: {_first_sentence(error)}", hint="Write it again as plain CSV.")
 
@@ -363,14 +363,17 @@ def _first_sentence(error: object) -> str:
     return str(error).splitlines()[0].rstrip(".") + "." if str(error) else "no reason given."
 
 
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _as_text(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """Values spelled as Python spells them (``True``, ``1``, ``0.5``); whole floats without a point."""
     column = _plain(column)
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "True", "False")
     if pa.types.is_null(column.type) or _is_text(column.type):
         return column.cast(pa.string())
-    return pc.cast(column, pa.string())
+    try:
+        return pc.cast(column, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise _unusable(column.type, where) from None
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -400,7 +403,11 @@ def _to_series(column: pa.ChunkedArray, where: str) -> pd.Series[Any]:
         return pd.Series(naive.to_numpy())
     if types.is_time(kind):
         return _text_series(column.cast(pa.string()))
-    raise DataError(
+    raise _unusable(kind, where)
+
+
+def _unusable(kind: pa.DataType, where: str) -> DataError:
+    return DataError(
         f"{where} holds values of the type {kind}, which no experiment can use.",
         hint="Remove the column, or turn it into numbers or text.",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from experiments.redaction import hide
+
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movement
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
@@ -14,12 +16,13 @@ _CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), *_BI
 
 
 def clean(text: str) -> str:
-    """Remove terminal sequences, control characters (C0, DEL and C1, but newline and tab) and lone surrogates.
+    """Remove terminal sequences, control characters (C0, DEL and C1, but newline and tab), lone surrogates and secrets.
 
     Marks that turn the direction of writing go too: with them code reads otherwise than it runs (Boucher and Anderson,
     "Trojan Source", 2021). What remains is shown as text and can never move a cursor or ring a bell.
     """
-    return _ESCAPES.sub("", text).translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
+    plain = _ESCAPES.sub("", text).translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
+    return hide(plain)
 
 
 def one_line(text: str, limit: int = 300) -> str:

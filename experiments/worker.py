@@ -1,19 +1,20 @@
 """The warm process of a worker slot: libraries imported, no data loaded, one forked child per fold.
 
-Started by ``backends.compute`` as ``python -s -P -m experiments.worker CONTROL_FD FOLDER`` in a clean
-environment and a session of its own. Over the control socket it is told, one byte at a time, ``R`` (run,
-with the descriptors of ``child.Descriptors``) and ``K`` (kill the fold); it answers in JSON lines:
-``{"ready": ...}``, ``{"started": pid}``, ``{"done": ...}``. End of file means that the engine is gone:
-everything below ends, the folder goes, and so does the process.
+Started by ``backends.compute`` as ``python -s -P -m experiments.worker CONFINEMENT CONTROL_FD`` in a clean
+environment and a session of its own; before it imports anything it gives up what the confinement says.
+Over the control socket it is told, one byte at a time, ``R`` (run, with the descriptors of
+``child.Descriptors``) and ``K`` (kill the fold); it answers in JSON lines: ``{"ready": ...}``,
+``{"started": pid}``, ``{"done": ...}``. End of file means that the engine is gone: everything below ends,
+the folder goes, and so does the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -22,7 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from experiments.confine import Confinement, confine
+from experiments.files import remove_tree
 from experiments.processes import (
+    LINUX,
     MARKER,
     Reaped,
     adopt_orphans,
@@ -32,6 +36,8 @@ from experiments.processes import (
 
 RUN = b"R"
 KILL = b"K"
+# The first process of a namespace is deaf to what it has no handler for: a fold cannot end it.
+HEARD = (signal.SIGCHLD,) if os.getpid() == 1 else (signal.SIGCHLD, signal.SIGTERM)
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scipy", "sklearn", "lightgbm", "xgboost", "catboost", "optuna")
 SUBMODULES = (
     "scipy.sparse",
@@ -74,18 +80,20 @@ def preload() -> dict[str, str]:
 class FoldServer:
     """Serves folds from the control socket until that closes."""
 
-    def __init__(self, control: socket.socket, folder: Path) -> None:
+    def __init__(self, control: socket.socket, confinement: Confinement) -> None:
         self._control = control
-        self._folder = folder
-        self._scratch = folder / "work"
+        self._confinement = confinement
+        self._folder = Path(confinement.folder)
+        self._scratch = self._folder / "work"
         self._marker = os.environ.get(MARKER, "")
         self._wake, wake_end = socket.socketpair()
         self._wake_end = wake_end
         self._wake.setblocking(False)
         wake_end.setblocking(False)
         signal.set_wakeup_fd(wake_end.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in HEARD:
             signal.signal(number, lambda *_: None)
+        self._processors = os.sched_getaffinity(0) if LINUX else set()
         self._ended = False
 
     def serve(self, libraries: dict[str, str]) -> None:
@@ -100,7 +108,8 @@ class FoldServer:
             pass
         finally:
             end_descendants(Reaped(), self._marker)
-            _remove(self._folder)
+            if os.getpid() != 1:
+                remove_tree(self._folder)
 
     def _wait(self) -> tuple[bytes, list[int]]:
         """Block until a command (returned) or a signal (empty) arrives."""
@@ -123,6 +132,9 @@ class FoldServer:
 
         fds = child.Descriptors(*descriptors)
         clean = self._wipe()
+        if LINUX and os.sched_getaffinity(0) != self._processors:
+            # A fold of the same user can change it.
+            os.sched_setaffinity(0, self._processors)
         self._scratch.mkdir(mode=0o700)
         owner = os.getpid()
         started = time.monotonic()
@@ -130,11 +142,11 @@ class FoldServer:
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
-                for number in (signal.SIGCHLD, signal.SIGTERM):
+                for number in HEARD:
                     signal.signal(number, signal.SIG_DFL)
                 for end in (self._control, self._wake, self._wake_end):
                     end.close()
-                child.run_child(fds, self._scratch, owner)
+                child.run_child(fds, self._scratch, owner, confined=self._confinement.enforced)
             finally:
                 os._exit(70)
         fds.close()
@@ -155,46 +167,45 @@ class FoldServer:
         self._send({"done": {"status": status, "clean": clean, **usage}})
 
     def _wipe(self) -> bool:
-        """Empty the slot's folder; True when nothing is left in it."""
+        """Empty the slot's folder and all else that a fold may write to; True when nothing is left in it."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        return sum(not _remove(path) for path in self._folder.iterdir()) == 0
+        folders = (self._folder, *map(Path, self._confinement.wiped))
+        return sum(not _empty(folder) for folder in folders) == 0
 
     def _send(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _remove(folder: Path) -> bool:
-    """Remove a folder whatever modes its content has; True when it is gone."""
+def _empty(folder: Path) -> bool:
+    """Remove what this user has in a folder, and what is written on the folder itself; True when it is gone."""
+    if LINUX and folder.stat().st_uid == os.getuid():
+        folder.chmod(stat.S_IRWXU)
+        for name in os.listxattr(folder):
+            if name.startswith("user."):
+                os.removexattr(folder, name)
+    return sum(not remove_tree(path) for path in folder.iterdir() if _is_own(path)) == 0
 
-    def unlock(_function: object, path: str, _error: object) -> None:
-        for place in (Path(path).parent, Path(path)):
-            try:
-                if not place.is_symlink():
-                    place.chmod(stat.S_IRWXU)
-            except OSError:
-                continue
 
-    for _ in range(3):
-        if not os.path.lexists(folder):
-            return True
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink()
-        else:
-            shutil.rmtree(folder, onerror=unlock)
-    return not os.path.lexists(folder)
+def _is_own(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_uid == os.getuid()
+    return False
 
 
 def main(arguments: list[str]) -> None:
-    """Entry point: ``CONTROL_FD FOLDER``."""
-    die_with_parent(signal.SIGTERM)
+    """Entry point: ``CONFINEMENT CONTROL_FD``."""
+    confinement = Confinement.from_json(arguments[0])
+    confine(confinement)
+    # After the confinement: becoming another user clears it.
+    die_with_parent(signal.SIGKILL if os.getpid() == 1 else signal.SIGTERM)
     adopt_orphans()
-    control = socket.socket(fileno=int(arguments[0]))
+    control = socket.socket(fileno=int(arguments[1]))
     control.set_inheritable(False)
     libraries = preload()
     from experiments import child
 
     child.forget_garbage()
-    FoldServer(control, Path(arguments[1])).serve(libraries)
+    FoldServer(control, confinement).serve(libraries)
 
 
 if __name__ == "__main__":

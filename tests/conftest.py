@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def play(
     script: Mapping[tuple[int, str], str | list[str]] | None = None,
     on_event: Callable[[Row], None] = lambda row: None,
     time_limit: float | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[int, list[Row]]:
     """Run the engine in this process; returns its exit code and the events it told."""
     events: list[Row] = []
@@ -68,7 +70,7 @@ def play(
         on_event(row)
 
     async def run() -> int:
-        async with open_bench(workspace, listen) as bench:
+        async with open_bench(workspace, listen, clock=clock) as bench:
             model = Scripted(script or {})
             bench.desk.open = lambda name: model
             return await Session(bench, RunOptions(rounds=rounds, time_limit=time_limit)).run()

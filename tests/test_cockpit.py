@@ -77,11 +77,11 @@ def held(pilot: Pilot[None]) -> str:
 
 
 def table(pilot: Pilot[None]) -> RoundsTable:
-    return pilot.app.screen_stack[1].query_one(RoundsTable)
+    return pilot.app.screen_stack[0].query_one(RoundsTable)
 
 
 def log(pilot: Pilot[None], role: str) -> StreamLog:
-    return pilot.app.screen_stack[1].query_one(f"#{role} StreamLog", StreamLog)
+    return pilot.app.screen_stack[0].query_one(f"#{role} StreamLog", StreamLog)
 
 
 async def asked(pilot: Pilot[None], engine: Engine) -> list[tuple[str, dict[str, str]]]:

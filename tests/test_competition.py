@@ -466,3 +466,8 @@ class TestDetection:
         task: Any = "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
         form = detect_format(task, classes, target="y", id_column="id", metric=get_metric(metric), sample=None).value
         assert (form.kind, form.columns) == (kind, columns)
+
+
+def test_a_sample_of_one_column_says_nothing_of_decimals() -> None:
+    target = Target.read("y", pd.Series([str(number) for number in range(60)]))
+    assert detect_task(target, sample=pd.DataFrame({"id": ["1"]})).value == "regression"

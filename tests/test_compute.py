@@ -23,7 +23,9 @@ import pytest_asyncio
 from sklearn.datasets import load_wine
 
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Record, Report
+from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
+from backends.compute.sandbox import Sandbox
 from experiments.context import context_values
 from experiments.errors import ComputeError, DataError
 from experiments.foldcache import FoldCache
@@ -33,6 +35,8 @@ from experiments.spec import Columns, Spec
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY = "AUTOKAGGLE_TEST_CANARY"
+OPEN = Sandbox("off", Limits.share(2))
+"""The mechanics of a slot, seen from outside; see test_sandbox.py for what shuts it in."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def competition(kind: str) -> Data:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     root = tmp_path_factory.mktemp("lab")
-    compute = LocalCompute(2, 2, root / "scratch")
+    compute = LocalCompute(2, 2, root / "scratch", OPEN)
     os.environ[CANARY] = "secret"
     try:
         await compute.start()
@@ -668,49 +672,6 @@ async def test_cache_files_are_written_once_and_keyed(lab: Lab) -> None:
         FoldCache(lab.root / "cache", mixed, folds).files(0)
 
 
-ENGINE = """
-import asyncio, json, sys
-from pathlib import Path
-from backends.compute.base import FoldJob, Report
-from backends.compute.local import LocalCompute
-
-async def main():
-    spec = json.loads(sys.stdin.readline())
-    for name in ("train", "valid", "test"):
-        spec[name] = Path(spec[name])
-    compute = LocalCompute(1, 1, Path(sys.argv[1]))
-    await compute.start()
-    async for record in compute.run(FoldJob(**spec)):
-        if isinstance(record, Report):
-            print(json.dumps(dict(record.values)), flush=True)
-
-asyncio.run(main())
-"""
-
-
-async def test_a_killed_engine_takes_everything_with_it(lab: Lab, tmp_path: Path) -> None:
-    job = lab.job(good(DAEMON + "ctx.report(warm=os.getppid())\nsignal.pause()"))
-    spec = {name: str(value) if isinstance(value, Path) else value for name, value in vars(job).items()}
-    engine = subprocess.Popen(
-        [sys.executable, "-c", ENGINE, str(tmp_path / "scratch")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert engine.stdin is not None and engine.stdout is not None
-    engine.stdin.write(json.dumps(spec) + "\n")
-    engine.stdin.flush()
-    pids = {**json.loads(engine.stdout.readline()), **json.loads(engine.stdout.readline())}
-    processes = [psutil.Process(pid) for pid in pids.values()]
-    assert len(processes) == 3
-    engine.kill()
-    engine.wait()
-    assert not psutil.wait_procs(processes, timeout=30)[1]
-    assert list((tmp_path / "scratch").iterdir()) == []
-    engine.stdin.close()
-    engine.stdout.close()
-
-
 async def test_folds_leave_no_descriptor_open_in_the_engine(lab: Lab) -> None:
     if sys.platform != "linux":
         pytest.skip("counted in /proc")
@@ -723,7 +684,7 @@ async def test_folds_leave_no_descriptor_open_in_the_engine(lab: Lab) -> None:
 
 
 async def test_start_sweeps_what_a_killed_engine_left(tmp_path: Path) -> None:
-    left = tmp_path / "slot-0123456789abcdef"
+    left = tmp_path / "slot-01234567"
     (left / "work").mkdir(parents=True)
     (left / "work" / "big.bin").write_bytes(b"x")
     stray = subprocess.Popen(
@@ -733,7 +694,7 @@ async def test_start_sweeps_what_a_killed_engine_left(tmp_path: Path) -> None:
     )
     assert stray.stdout is not None
     stray.stdout.readline()
-    compute = LocalCompute(0, 1, tmp_path)
+    compute = LocalCompute(0, 1, tmp_path, OPEN)
     await compute.start()
     assert stray.wait(timeout=30) == -signal.SIGKILL
     assert not left.exists()
@@ -745,11 +706,11 @@ async def test_a_slot_that_cannot_start_says_why(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     with pytest.raises(ComputeError, match="could not be started"):
-        await LocalCompute(1, 1, blocked).start()
+        await LocalCompute(1, 1, blocked, OPEN).start()
 
 
 async def test_closing_ends_a_running_fold(lab: Lab, tmp_path: Path) -> None:
-    compute = LocalCompute(1, 1, tmp_path)
+    compute = LocalCompute(1, 1, tmp_path, OPEN)
     await compute.start()
     records: list[Record] = []
     closing: asyncio.Task[None] | None = None
@@ -765,7 +726,7 @@ async def test_closing_ends_a_running_fold(lab: Lab, tmp_path: Path) -> None:
 
 
 async def test_a_closed_compute_runs_nothing(lab: Lab, tmp_path: Path) -> None:
-    compute = LocalCompute(0, 1, tmp_path)
+    compute = LocalCompute(0, 1, tmp_path, OPEN)
     await compute.start()
     await compute.close()
     with pytest.raises(ComputeError, match="closed"):

@@ -485,3 +485,24 @@ def test_the_table_of_rounds_keeps_a_line_for_each_at_80_columns(workspace: Work
     assert len(lines) == 3 and all(len(line) <= 80 and line.rstrip().endswith("…") for line in lines[1:])
     piped = subprocess.run(rounds, capture_output=True, text=True).stdout
     assert len(piped.splitlines()) == 3 and "…" not in piped
+
+
+def test_rows_that_are_no_commands_are_refused_and_the_run_goes_on(workspace: Workspace):
+    def write(row: Row) -> None:
+        if row["kind"] != "round_started":
+            return
+        connection = sqlite3.connect(workspace.facts, isolation_level=None, timeout=30)
+        for number, (verb, args, at) in enumerate(
+            [("hint", "{", 1.0), ("stop", "[]", 2.0), (b"x", "{}", 3.0), ("hint", "{}", "x")]
+        ):
+            connection.execute(
+                "INSERT INTO commands (uuid, verb, args, at) VALUES (?, ?, ?, ?)", [str(number), verb, args, at]
+            )
+        connection.close()
+
+    code, _ = play(workspace, 0, on_event=write)
+    connection = open_viewer(workspace.facts)
+    states = connection.execute("SELECT state, result FROM commands").fetchall()
+    connection.close()
+    assert code in (0, 1)
+    assert [tuple(row) for row in states] == [("refused", "it is no command")] * 4

@@ -5,12 +5,9 @@ import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -273,8 +270,6 @@ def test_what_is_being_carried_out_at_the_end_is_waited_for_or_refused(workspace
         ([], 2, "--no-ui"),
         (["attach"], 1, "nothing has run"),
         (["submit"], 1, "nothing has run"),
-        (["serve", "--host", "0.0.0.0"], 2, "no password"),
-        (["serve", "--host", "example.org"], 2, "no password"),
     ],
 )
 def test_wrong_use_is_a_message_and_an_exit_code(workspace: Workspace, arguments: list[str], code: int, said: str):
@@ -350,56 +345,10 @@ def test_ctrl_c_while_the_command_line_loads_is_quiet():
         "import os, runpy, signal, sys\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'typer':\n"
+        "        if name == 'click':\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupting())\n"
         "runpy.run_module('autokaggle_tui', run_name='__main__', alter_sys=True)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "")
-
-
-@pytest.fixture
-def served(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """``serve --attach`` on a port of this machine."""
-    Registry(workspace.facts).close()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autokaggle_tui", "serve", "--attach", "--port", str(port), "-w", str(workspace.root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    address = process.stdout.readline().split()[4].rstrip(";")
-    yield process, address
-    process.kill()
-    process.communicate()
-
-
-def test_the_browser_gets_everything_from_here_and_nobody_else_gets_in(
-    workspace: Workspace, served: tuple[subprocess.Popen[str], str]
-):
-    process, address = served
-
-    def get(path: str, **headers: str) -> tuple[int, str, str]:
-        request = urllib.request.Request(f"{address}{path}", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.read().decode("latin-1"), answer.headers["Content-Security-Policy"]
-        except urllib.error.HTTPError as error:
-            return error.code, "", ""
-
-    code, page, policy = get("/")
-    assert code == 200 and "https://" not in page and "fonts/RobotoMono" in page and "'self'" in policy
-    assert get("/static/js/textual.js")[0] == 200
-    assert get("/ws", Origin="https://evil.example")[0] == 403
-    assert get("/static/js/textual.js", Host="evil.example")[0] == 403
-    port = address.rpartition(":")[2]
-    taken = cli("serve", "--attach", "--port", port, "-w", str(workspace.root))
-    assert taken.returncode == 1 and "in use" in taken.stderr and "Traceback" not in taken.stderr
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate()
-    assert (process.returncode, errors) == (0, "")

@@ -51,6 +51,13 @@ def ended(status: str, reason: str, champion: Any = LEADER) -> Mapping[str, Any]
         (ended("finished", "3 rounds played"), "budget", "warning", "3 rounds played"),
         (ended("finished", "the budget of $5.00 is spent", None), "budget", "warning", "Nothing was scored."),
         (ended("finished", "3 rounds in a row were blocked; last: x"), "ended", "warning", "blocked"),
+        (
+            event("held", text="disk 0.4 GB free", until="1.2 GB are free"),
+            "held",
+            "warning",
+            "pauses: disk 0.4 GB free",
+        ),
+        (event("released", text="enough disk again"), "released", "information", "goes on"),
         (event("deadline", at=1.8e9, hours=24), "deadline", "warning", "2027-01-15 08:00 UTC"),
         (event("deadline", at=1.8e9, hours=1), "deadline", "warning", "less than 1 hour away"),
         (event("deadline", at=1.8e9, hours=0), "deadline", "error", "has passed"),

@@ -57,3 +57,13 @@ def test_any_text_is_a_plan_or_a_plan_error(text: str):
             parse_plan(candidate)
         except PlanError as error:
             assert str(error)
+
+
+def test_references_that_would_fill_the_memory_are_refused():
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip("abcdefghi", "bcdefghij", strict=True)
+    ]
+    params = "\n".join(f"  {line}" for line in lines)
+    with pytest.raises(PlanError, match="references"):
+        parse_plan(GOOD.replace("minutes: 4", f"params:\n{params}"))

@@ -1,7 +1,9 @@
 """Killed with SIGKILL at every phase boundary and at random instants, then continued: nothing is lost or doubled."""
 
+import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,9 +14,13 @@ import psutil
 import pytest
 
 from autokaggle_tui.setup import demo_workspace
+from autokaggle_tui.workspace import Workspace
 from backends.platforms.local_store import data_home
+from experiments.backups import find_backups
+from experiments.registry import Registry
 from experiments.schema import open_viewer
 
+from .conftest import kinds, play
 from .invariants import check_finished, platform_folder
 
 KILLABLE = Path(__file__).with_name("killable.py")
@@ -32,6 +38,14 @@ def finish(process: subprocess.Popen) -> int:
     _, errors = process.communicate(timeout=240)
     assert process.returncode in (0, -signal.SIGKILL), errors.decode()
     return process.returncode
+
+
+def rows(folder: Path, sql: str) -> list[sqlite3.Row]:
+    connection = open_viewer(folder / "autokaggle.db")
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
 
 
 def check_invariants(folder: Path) -> None:
@@ -104,3 +118,53 @@ def test_a_second_engine_is_refused_with_the_pid_of_the_first(campaign: Path):
     finally:
         first.kill()
         first.communicate()
+
+
+def ledger(home: Path) -> list[tuple]:
+    """What the platform took: token, file and content."""
+    found = next(home.rglob("ledger.db"))
+    connection = sqlite3.connect(found)
+    try:
+        return connection.execute("SELECT token, file, sha256 FROM submissions ORDER BY ref").fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_registry_lost_with_all_but_its_first_backup_is_made_up_again(tmp_path: Path, campaign: Path):
+    """The end of a campaign is the same as before the loss, and nothing is submitted a second time."""
+    workspace = Workspace(campaign)
+    play(workspace, ROUNDS)
+    before = rows(campaign, "SELECT id, kind, family, score, status, code_sha FROM experiments ORDER BY rowid")
+    sent = ledger(tmp_path / "home")
+    assert sent
+    for backup in find_backups(workspace.backups)[:-1]:
+        backup.path.unlink()
+    os.truncate(workspace.facts, 10_000)
+    published = {path.name: path.read_bytes() for path in workspace.rounds.iterdir()}
+    _, events = play(workspace, ROUNDS)
+    assert events[0]["kind"] == "warning" and "after round 0" in events[0]["data"]["text"]
+    assert {data["phase"] for data in kinds(events, "adopted")} >= {"research", "plan", "review", "code"}
+    check_invariants(campaign)
+    assert rows(campaign, "SELECT id, kind, family, score, status, code_sha FROM experiments ORDER BY rowid") == before
+    assert ledger(tmp_path / "home") == sent
+    known = rows(campaign, "SELECT token, file, sha256 FROM submissions WHERE state = 'accepted' ORDER BY id")
+    assert [tuple(row) for row in known] == sent
+    (aside,) = workspace.backups.glob("damaged-*")
+    kept = {path.name: path.read_bytes() for path in (aside / "rounds").iterdir()}
+    assert kept == {name: content for name, content in published.items() if not name.startswith("R00")}
+
+
+def test_a_submission_that_a_restored_registry_forgot_is_taken_over(tmp_path: Path, campaign: Path):
+    """The experiment is known, that it was submitted is not; a person may not send it again either."""
+    workspace = Workspace(campaign)
+    play(workspace, 1)
+    sent = ledger(tmp_path / "home")
+    registry = Registry(workspace.facts)
+    registry.execute("DELETE FROM submissions")
+    registry.close()
+    _, events = play(workspace, 1)
+    assert [data["state"] for data in kinds(events, "submission")][: len(sent)] == ["accepted"] * len(sent)
+    known = rows(campaign, "SELECT token, file, sha256 FROM submissions ORDER BY id")
+    assert [tuple(row) for row in known][: len(sent)] == sent
+    assert len({row["sha256"] for row in known}) == len(known)

@@ -1,5 +1,6 @@
 """The registry: transactions, events, and what it refuses."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -122,3 +123,13 @@ def test_a_commit_that_fails_leaves_no_transaction_open(registry: Registry):
     viewer = open_viewer(registry.path)
     assert [row["value"] for row in viewer.execute("SELECT value FROM facts")] == ["abc"]
     viewer.close()
+
+
+def test_upserts_keep_their_rows_after_a_disk_that_was_full(registry: Registry):
+    registry.value(f"PRAGMA max_page_count = {registry.value('PRAGMA page_count')}")
+    run = {"status": "running", "first_round": 1, "pid": 1, "started_at": 0.0}
+    with contextlib.suppress(sqlite3.OperationalError):
+        registry.upsert("runs", id="while it is full", reason="x" * 100_000, **run)
+    registry.value("PRAGMA max_page_count = 1000000")
+    registry.upsert("runs", id="later", **run)
+    assert [row["id"] for row in registry.rows("SELECT id FROM runs")] == ["later"]

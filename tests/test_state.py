@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,3 +113,42 @@ def test_elapsed_time_leaves_pauses_out():
     assert now.elapsed(200.0) == 130.0
     assert replace(now, paused_since=150.0).elapsed(200.0) == 80.0
     assert replace(now, ended_at=160.0).elapsed(200.0) == 90.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "quantum_leap"},
+        {"data": None},
+        {"data": {}},
+        {"at": "noon"},
+        {"at": 1e300},
+        {"round": {"a": 1}},
+        {"data": {"experiment": "R02", "score": "high"}},
+        {"data": {"experiment": "R02", "members": [["R01"]]}},
+    ],
+)
+def test_a_malformed_event_changes_nothing(change: Row):
+    before = State(last_id=3)
+    sound = {"id": 4, "at": 10.0, "run": "r", "round": 2, "kind": "experiment_done", "data": {"experiment": "R02"}}
+    assert set(reduce(before, sound).results) == {"R02"}
+    assert reduce(before, {**sound, **change}) == replace(before, last_id=4)
+
+
+def test_folds_beyond_measure_make_no_viewer_count_them(tmp_path: Path):
+    data = {"folds": 10**12, "slots": 10**12, "rounds": None, "time_limit": None}
+    event = {"id": 1, "at": 0.0, "run": "r", "round": None, "kind": "run_started", "data": data}
+    assert reduce(State(), event).now == Now()
+
+
+def test_malformed_rows_are_left_out_of_the_state(tmp_path: Path):
+    workspace = make_campaign(tmp_path / "w", 6)
+    sound = read(workspace)
+    connection = sqlite3.connect(workspace.facts, isolation_level=None)
+    connection.execute("UPDATE experiments SET score = 'high' WHERE id = 'R03'")
+    connection.execute("UPDATE verdicts SET at = x'00' WHERE id = 1")
+    connection.execute("INSERT INTO events (at, kind, data) VALUES (1, 'note', '{')")
+    connection.close()
+    state = read(workspace)
+    assert set(sound.results) - set(state.results) == {"R03"}
+    assert len(state.verdicts) == len(sound.verdicts) - 1

@@ -159,3 +159,20 @@ def test_nested_parquet_columns_are_named(tmp_path: Path) -> None:
 
 def test_utf16_hint_says_how_to_convert(tmp_path: Path) -> None:
     assert "iconv -f UTF-16" in defect(write(tmp_path / "t.csv", "a,b\n1,2\n".encode("utf-16"))).hint
+
+
+def test_a_parquet_column_that_has_no_spelling_is_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"id": [1, 2], "y": [[1], [2, 3]]}).to_parquet(tmp_path / "t.parquet")
+    for read in (read_text, lambda path: read_table(path, text=["y"])):
+        with pytest.raises(DataError, match=r"column 'y' holds values of the type list"):
+            read(tmp_path / "t.parquet")
+
+
+def test_a_gzip_cut_in_the_middle_of_a_letter_is_cut_off(tmp_path: Path) -> None:
+    data = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00\n\xe0\x12\x00\x08\x08\x08\x10\x07\x06\x00\x01"
+    assert "cut off or damaged" in defect(write(tmp_path / "t.csv.gz", data)).message
+
+
+def test_a_column_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    said = defect(write(tmp_path / "t.csv", "\x1b[2Jx,\x1b[2Jx\n1,2\n"))
+    assert "\x1b" not in f"{said}{said.message}"

@@ -1,11 +1,12 @@
 """Agents' tools: what is allowed, where they may look, how they refuse."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from agents.tools import TOOLS, Toolbox, ToolError
+from agents.tools import READ_CAP, TOOLS, Toolbox, ToolError, describe_call
 from experiments.registry import Registry
 
 
@@ -102,3 +103,39 @@ def test_a_registry_that_is_gone_or_damaged_is_told_to_the_model(box: Toolbox):
     box.database.unlink()
     with pytest.raises(ToolError, match="does not exist"):
         call(box, "correlations", experiment="R01")
+
+
+@pytest.mark.parametrize("name", ["hard", "pipe", "swapped"])
+def test_what_leads_out_without_looking_like_it_is_not_read(box: Toolbox, name: str, monkeypatch: pytest.MonkeyPatch):
+    secret = box.root.parent / "secret.txt"
+    (box.root / "hard").hardlink_to(secret)
+    os.mkfifo(box.root / "pipe")
+    (box.root / "swapped").write_text("innocent")
+    resolve = box.resolve
+
+    def swap(path: str) -> Path:
+        found = resolve(path)
+        (box.root / "swapped").unlink()
+        (box.root / "swapped").symlink_to(secret)
+        return found
+
+    monkeypatch.setattr(box, "resolve", swap)
+    with pytest.raises(ToolError):
+        call(box, "read_file", path=name)
+
+
+def test_sql_cannot_fill_the_memory(box: Toolbox):
+    with pytest.raises(ToolError, match="SQL"):
+        call(box, "query_registry", sql="SELECT zeroblob(1000000000)")
+    assert len(call(box, "query_registry", sql="SELECT printf('%900000000d', 1)")) <= READ_CAP
+    many = (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200) SELECT hex(zeroblob(900000)) FROM c"
+    )
+    assert len(call(box, "query_registry", sql=many)) <= READ_CAP
+
+
+def test_refusals_and_descriptions_can_be_shown(box: Toolbox):
+    with pytest.raises(ToolError) as refusal:
+        call(box, "read_file", path="\x1b[2J" + "x" * 100_000)
+    assert "\x1b" not in str(refusal.value) and len(str(refusal.value)) < 3_000
+    assert describe_call("read_file", "[" * 100_000).startswith("read_file [[")

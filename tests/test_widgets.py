@@ -202,6 +202,13 @@ class TestHeader:
     def test_the_engine_has_a_sign_and_a_word(self, engine: EngineState, said: str) -> None:
         assert header_parts(STATE, engine, AT)["engine"][0][0] == said
 
+    def test_a_held_loop_says_what_is_short_where_there_is_room(self) -> None:
+        found = header_parts(with_now(held="disk 0.4 GB free"), "paused", AT)
+        right = ("best", "gain", "board", "round", "cost", "elapsed", "sandbox", "engine")
+        assert "❙❙ paused: disk 0.4 GB free" in fitted(found, ("mark",), right, 120).plain
+        assert fitted(found, ("mark",), right, 12).plain.endswith("❙❙ paused")
+        assert "held" not in header_parts(with_now(held="disk 0.4 GB free"), "stopping", AT)
+
     @pytest.mark.parametrize(
         ("spent", "budget", "said"),
         [

@@ -161,4 +161,4 @@ def shown(pilot: Pilot[Any]) -> str:
 
 def stream(pilot: Pilot[Any], role: str) -> str:
     """All that an agent's pane holds."""
-    return pilot.app.screen_stack[1].query_one(f"#{role}").query_one(StreamLog).text()
+    return pilot.app.screen_stack[0].query_one(f"#{role}").query_one(StreamLog).text()

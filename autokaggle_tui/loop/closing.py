@@ -11,6 +11,7 @@ from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import decide, reconcile, submit, submitted
 from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
+from experiments.jail import read_text
 from experiments.predictions import array_sha, save_array
 from experiments.schema import Row
 
@@ -50,8 +51,16 @@ class Closing:
         registry = self.campaign.registry
         unfinished = registry.row("SELECT * FROM experiments WHERE source = 'closing' AND status = 'running'")
         pool = registry.pool()
-        seen = registry.value("SELECT max(started_at) FROM experiments WHERE kind = 'blend' AND status != 'running'")
-        fresh = [row for row in pool if seen is None or (row["ended_at"] or 0.0) > seen]
+        # By the order of the events and not by times: a clock may be set back.
+        seen = registry.value(
+            "SELECT coalesce(max(id), 0) FROM events "
+            "WHERE kind = 'experiment_started' AND json_extract(data, '$.kind') = 'blend'"
+        )
+        fresh = registry.value(
+            "SELECT count(*) FROM events WHERE id > ? AND kind IN ('experiment_done', 'imported') "
+            "AND json_extract(data, '$.in_pool') AND json_extract(data, '$.family') != 'blend'",
+            [seen],
+        )
         if len(pool) < 2 or (not fresh and unfinished is None):
             return
         count = registry.value("SELECT count(*) FROM experiments WHERE source = 'closing' AND status != 'running'")
@@ -62,7 +71,7 @@ class Closing:
         """The champion, or a cross-fitted blend or single model that scores better: the run is over, each counts."""
         registry, metric = self.campaign.registry, self.campaign.metric
         best = registry.champion()
-        others = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY started_at")
+        others = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY rowid")
         single = registry.best_single(metric.direction)
         for other in [*others, *([single] if single else [])]:
             if best is None or metric.better(other["score"], best["score"]):
@@ -81,12 +90,12 @@ class Closing:
         registry = self.campaign.registry
         row = registry.row(
             "SELECT e.id, e.code_sha, count(*) AS done FROM experiments e JOIN folds f ON f.experiment = e.id "
-            "WHERE e.status = 'timeout' AND f.status = 'ok' GROUP BY e.id ORDER BY done DESC, e.started_at LIMIT 1"
+            "WHERE e.status = 'timeout' AND f.status = 'ok' GROUP BY e.id ORDER BY done DESC, e.rowid LIMIT 1"
         )
         if row is None:
             return None
         try:
-            code = (self.campaign.workspace.rounds / f"{row['id']}_experiment.py").read_text(encoding="utf-8")
+            code = read_text(self.campaign.workspace.rounds / f"{row['id']}_experiment.py", links=True)
         except (OSError, UnicodeDecodeError):
             return None
         found = self.runner.partial_test(row["id"], code)
@@ -103,6 +112,7 @@ class Closing:
             oof_sha="",
             test_sha=array_sha(test),
             at=registry.clock(),
+            pruned_at=None,
         )
         registry.event(
             "warning",

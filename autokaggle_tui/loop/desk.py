@@ -15,6 +15,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control
 from autokaggle_tui.loop.phasebook import PHASES, opening_word, problem
 from autokaggle_tui.loop.verdicts import record_verdict
+from autokaggle_tui.restoring import RESTORED_TO
 from autokaggle_tui.wording import clock_text
 from autokaggle_tui.workspace import round_name
 from backends.models.base import Message, Model, Reasoning, TextDelta, ToolCall, Usage
@@ -23,8 +24,11 @@ from backends.models.registry import open_model
 from backends.models.tasks import CampaignView, Phase, Role, Task
 from experiments.errors import ModelError
 from experiments.files import sha256_text, write_atomic
+from experiments.jail import read_text
 from experiments.text import one_line
 
+ADOPTED = "adopted"
+"""In the place of a model's name: the files were there already."""
 ROLES: tuple[Role, ...] = ("researcher", "builder", "reviewer")
 
 
@@ -177,7 +181,7 @@ class Desk:
         row = self.campaign.registry.done_phase(task.round, task.phase, attempt)
         if row is None:
             return None
-        files = self._read(task)
+        files = self._read(task, links=True)
         if files is None or problem(task, "", files):
             return None
         return PhaseResult(row["outcome"], row["detail"].get("line", ""), files, fresh=False)
@@ -198,20 +202,31 @@ class Desk:
         word = opening_word(last, task.answers) if len(task.answers) > 1 else task.answers[0]
         answer = Answered(word, one_line(last.strip().splitlines()[0]) if len(task.answers) > 1 else word, files)
         self.campaign.registry.event("adopted", round=task.round, phase=task.phase, files=list(files))
-        return self._publish(task, attempt, answer, "adopted", 0.0, write=False)
+        return self._publish(task, attempt, answer, ADOPTED, 0.0, write=False)
 
     def _older(self, task: Task) -> bool:
-        """Whether the phase's files were there before the round began: those of another campaign."""
-        began = self.campaign.registry.value("SELECT started_at FROM rounds WHERE round = ?", [task.round])
+        """Whether the phase's files were there before: another campaign's, or made for what has been redone since."""
+        registry = self.campaign.registry
+        began = registry.value("SELECT started_at FROM rounds WHERE round = ?", [task.round])
+        # A restored registry forgot the round in which they were published.
+        began = min(began, float(registry.fact(RESTORED_TO) or began))
+        redone = registry.value(
+            "SELECT coalesce(max(at), 0) FROM phases WHERE round = ? AND model != ?", [task.round, ADOPTED]
+        )
         paths = (self.campaign.workspace.rounds / name for name in task.outputs)
-        return any(path.stat().st_mtime < began - 1.0 for path in paths)
+        return any(path.stat().st_mtime < max(began, redone) - 1.0 for path in paths)
 
-    def _read(self, task: Task) -> dict[str, str] | None:
+    def _read(self, task: Task, *, links: bool = False) -> dict[str, str] | None:
+        """The phase's files as they lie in rounds/; None when one is missing or is not what an agent writes.
+
+        Args:
+            links: The registry knows them: a person may have moved them elsewhere, or backed them up by hard links.
+        """
         files = {}
         for name in task.outputs:
             path = self.campaign.workspace.rounds / name
             try:
-                files[name] = path.read_text(encoding="utf-8")
+                files[name] = read_text(path, links=links)
             except (OSError, UnicodeDecodeError):
                 return None
         return files

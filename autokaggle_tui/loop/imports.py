@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import tokenize
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +39,11 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
     spec = campaign.competition.spec
     covered = campaign.folds.covered
     oof = np.full(_shape(len(covered), campaign.outputs), np.nan, dtype=np.float32)
-    given = _load(oof_path)
+    given = load_array(oof_path)
     if given.shape != oof.shape:
         raise PredictionError(f"it has shape {given.shape}, the training data call for {oof.shape}")
     oof[covered] = check_prediction(given[covered], int(covered.sum()), campaign.outputs, spec.task_type)
-    test = check_prediction(_load(test_path), len(campaign.competition.test), campaign.outputs, spec.task_type)
+    test = check_prediction(load_array(test_path), len(campaign.competition.test), campaign.outputs, spec.task_type)
     score = campaign.metric.score(campaign.competition.y, oof, mask=covered)
     close = await correlations(campaign, name, oof)
     oof_name, test_name = names(name)
@@ -97,18 +95,6 @@ async def _import(campaign: Campaign, name: str, oof_path: Path, test_path: Path
             closest=closest,
             rho=rho,
         )
-
-
-def _load(path: Path) -> np.ndarray:
-    """An array of somebody else's file, memory-mapped: a header that promises too much is found out before reading.
-
-    Raises:
-        PredictionError: It is no readable array.
-    """
-    try:
-        return load_array(path)
-    except (zipfile.BadZipFile, tokenize.TokenError, SyntaxError, OverflowError, TypeError) as error:
-        raise PredictionError(f"{path} is no readable .npy array: {error}") from None
 
 
 def _shape(rows: int, outputs: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.submitting import decide, submit, submitted
+from autokaggle_tui.pruning import prune_above
 from backends.models.tasks import CampaignView
 from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
@@ -67,6 +68,7 @@ class Orchestrator:
         if reason is None:
             reason = await self._rounds()
             registry.set_fact(over, reason)
+        await self.control.checkpoint()
         await self.closing.close()
         return reason
 
@@ -150,6 +152,9 @@ class Orchestrator:
             registry.update("runs", registry.run or "", elapsed=self.clock.elapsed())
             registry.event("round_done", round=number, status=status, reason=reason)
         self._export()
+        most = self.campaign.config.resources.keep_predictions
+        if most != "all":
+            prune_above(registry, self.campaign.workspace.rounds, most)
         return status, reason
 
     def _export(self) -> None:

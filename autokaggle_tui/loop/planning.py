@@ -115,7 +115,7 @@ def past_experiments(campaign: Campaign) -> list[PastExperiment]:
             members=tuple(name for name, _ in row["members"]),
             code_sha=row["normal_sha"],
         )
-        for row in campaign.registry.rows("SELECT * FROM experiments ORDER BY started_at, id")
+        for row in campaign.registry.rows("SELECT * FROM experiments ORDER BY rowid")
     ]
 
 

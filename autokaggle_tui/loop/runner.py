@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import math
 import time
-import zipfile
 from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -20,19 +18,24 @@ import numpy as np
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
+from experiments.arrays import read_archive
 from experiments.blending import mix_gain
 from experiments.context import context_values
 from experiments.errors import MetricError, PredictionError
 from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
-from experiments.predictions import join_oof, join_test, load_array
+from experiments.predictions import check_prediction, join_oof, join_test, load_array
 from experiments.rules import Ruling, check_gate
 from experiments.schema import Row
 from experiments.significance import Gain, fold_noise
+from experiments.spec import TaskType
+from experiments.text import clean
 
 RunStatus = Literal["complete", "discard", "killed", "crash", "timeout", "invalid"]
 LOG_CAP = 2_000_000
+PART_BYTES = 32 << 20
+"""What a fold's file may hold besides its predictions: the log, headers."""
 LEAST_SECONDS = 0.5
 PLAN_SLACK = 1.5
 
@@ -113,6 +116,7 @@ class Runner:
         """
         await self.starting
         run = self._open(experiment, code)
+        await self.compute.expect(run.keys)
         pending = deque(fold for fold in range(len(run.keys)) if fold not in run.parts)
         budget = None if minutes is None else minutes * 60 * PLAN_SLACK
         tasks: set[asyncio.Task[None]] = set()
@@ -136,8 +140,10 @@ class Runner:
                 if not tasks:
                     break
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                # All are asked: asyncio complains of a failure that nobody looked at.
+                failures = [error for task in done if (error := task.exception()) is not None]
+                if failures:
+                    raise failures[0]
                 if run.verdict is not None and tasks:
                     await self.compute.kill(experiment)
         finally:
@@ -188,7 +194,7 @@ class Runner:
             fold = row["fold"]
             if row["status"] != "ok" or fold >= len(keys) or row["key"] != keys[fold]:
                 continue
-            part = _load_part(self._part(keys[fold]))
+            part = _load_part(self._part(keys[fold]), self._expected(fold), campaign.competition.spec.task_type)
             if part is not None:
                 run.parts[fold] = part
                 run.logs[fold] = part.log.splitlines()
@@ -340,8 +346,13 @@ class Runner:
             threads=self.compute.threads,
             device=campaign.config.compute.device,
         )
-        expected = (len(campaign.folds.splits[fold][1]), len(campaign.competition.test), campaign.outputs)
+        expected = self._expected(fold)
         return FoldJob(run.keys[fold], run.experiment, fold, run.code, train, valid, test, context, expected, seconds)
+
+    def _expected(self, fold: int) -> tuple[int, int, int]:
+        """(validation rows, test rows, numbers per row) of a fold's prediction."""
+        campaign = self.campaign
+        return len(campaign.folds.splits[fold][1]), len(campaign.competition.test), campaign.outputs
 
     def _part(self, key: str) -> Path:
         return self.campaign.workspace.cache / "folds" / f"{key}.npz"
@@ -381,10 +392,15 @@ def _save_part(path: Path, part: FoldResult) -> None:
     write_atomic(path, lambda file: np.savez(file, valid=part.valid, test=part.test, log=log))
 
 
-def _load_part(path: Path) -> FoldResult | None:
-    """A fold's file, or None when it is missing or damaged (the fold runs again)."""
+def _load_part(path: Path, expected: tuple[int, int, int], task_type: TaskType) -> FoldResult | None:
+    """A fold's file, or None when it is missing, damaged or not what a fold leaves (the fold runs again)."""
+    n_valid, n_test, outputs = expected
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            return FoldResult(stored["valid"], stored["test"], stored["log"].tobytes().decode("utf-8", "replace"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_archive(path, most=PART_BYTES + 4 * outputs * (n_valid + n_test))
+        valid, test = stored["valid"], stored["test"]
+        for values, rows in ((valid, n_valid), (test, n_test)):
+            # Checked and kept as they are: to scale probabilities twice would change their last digits.
+            check_prediction(values, rows, outputs, task_type)
+        return FoldResult(valid, test, clean(stored["log"].tobytes().decode("utf-8", "replace")))
+    except (OSError, ValueError, KeyError, PredictionError):
         return None

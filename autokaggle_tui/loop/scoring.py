@@ -93,7 +93,12 @@ def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
             found[row["id"]] = PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
         except PredictionError as error:
             with registry.transaction():
-                registry.update("experiments", row["id"], in_pool=0, ended_at=registry.clock())
+                # What is read by ``ended_at`` sees the change, even if the clock was set back.
+                registry.execute(
+                    "UPDATE experiments SET in_pool = 0, ended_at = max(?, (SELECT max(ended_at) FROM experiments)) "
+                    "WHERE id = ?",
+                    [registry.clock(), row["id"]],
+                )
                 registry.event("warning", text=f"{row['id']} leaves the pool: {error.message}")
     return found
 

@@ -6,19 +6,21 @@ import asyncio
 import io
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
-from backends.platforms.base import Platform, Receipt
+from autokaggle_tui.restoring import RESTORED_TO
+from backends.platforms.base import Platform, Receipt, Sent
 from experiments.errors import DataError, PlatformError
 from experiments.files import sha256_file, write_atomic
 from experiments.predictions import load_array
 from experiments.registry import Registry
 from experiments.schema import Row
 from experiments.submission import submission_frame, validate_submission
+
+SUBMISSION = "_submission.csv"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def decide(campaign: Campaign, platform: Platform, experiment: Row, *, vetoed: s
         return Decision(False, f"no gain ({experiment['status']})")
     if vetoed:
         return Decision(False, f"the Reviewer's veto: {vetoed}")
-    now = datetime.now(UTC)
+    now = campaign.registry.now()
     deadline = campaign.config.deadline
     if deadline is not None and now > deadline:
         return Decision(False, f"the deadline ({deadline:%Y-%m-%d %H:%M} UTC) has passed")
@@ -78,12 +80,16 @@ async def submit(
     """
     registry = campaign.registry
     name = experiment["id"]
-    file = campaign.workspace.rounds / f"{name}_submission.csv"
+    file = campaign.workspace.rounds / f"{name}{SUBMISSION}"
     stored = registry.value("SELECT test FROM predictions WHERE experiment = ?", [name])
     if stored is None:
         raise DataError(f"{name} has no test prediction.", hint="Only complete experiments can be submitted.")
     await asyncio.to_thread(write_submission, campaign, campaign.workspace.rounds / stored, file)
     sha = await asyncio.to_thread(sha256_file, file)
+    for sent in _forgotten(registry, await asyncio.to_thread(platform.submissions)):
+        if _same(registry, sent, file.name, sha):
+            _adopt(campaign, sent, experiment, sha, told)
+            return sent.receipt
     token = secrets.token_hex(8)
     try:
         with registry.transaction():
@@ -103,7 +109,7 @@ async def submit(
         told(receipt)
         return receipt
     try:
-        receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=datetime.now(UTC))
+        receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=registry.now())
     except PlatformError as error:
         with registry.transaction():
             registry.update("submissions", number, note=f"nobody knows whether it arrived: {error.message}")
@@ -124,23 +130,80 @@ def write_submission(campaign: Campaign, stored: Path, file: Path) -> None:
 
 
 def reconcile(campaign: Campaign, platform: Platform, *, noted: bool = False) -> None:
-    """Settle intents that a crash or a failing platform left open, by asking the platform for their tokens.
+    """Settle intents that a crash or a failing platform left open; take over what only the platform knows.
+
+    What belongs to an experiment that is not known yet waits until that is submitted again, which it then is not.
 
     Args:
-        noted: Only those of which ``submit`` noted that they failed: others may be on their way.
+        noted: Of the intents only those of which ``submit`` noted that they failed: others may be on their way.
     """
-    for row in campaign.registry.rows(
-        "SELECT * FROM submissions WHERE state = 'intent' AND (note != '' OR NOT ?)", [noted]
-    ):
+    registry = campaign.registry
+    for row in registry.rows("SELECT * FROM submissions WHERE state = 'intent' AND (note != '' OR NOT ?)", [noted]):
         try:
             receipt = platform.find(row["token"])
         except PlatformError as error:
-            campaign.registry.event("warning", text=f"submission of {row['experiment']} is still open: {error}")
+            registry.event("warning", text=f"submission of {row['experiment']} is still open: {error}")
             continue
         if receipt is None:
             receipt = Receipt(ref="", state="refused", public_score=None, message="never arrived; may be sent again")
-        round = campaign.registry.value("SELECT round FROM experiments WHERE id = ?", [row["experiment"]])
+        round = registry.value("SELECT round FROM experiments WHERE id = ?", [row["experiment"]])
         _record(campaign, row["id"], round, receipt)
+    try:
+        listed = platform.submissions()
+    except PlatformError as error:
+        registry.event("warning", text=f"what was submitted before cannot be looked up: {error}")
+        return
+    for sent in _forgotten(registry, listed):
+        experiment = registry.experiment(sent.file.removesuffix(SUBMISSION))
+        file = campaign.workspace.rounds / Path(sent.file).name
+        sha = sha256_file(file) if file.is_file() else ""
+        if experiment is not None and experiment["status"] != "running" and _same(registry, sent, file.name, sha):
+            _adopt(campaign, sent, experiment, sha)
+        elif registry.fact(RESTORED_TO) is not None:
+            registry.event("note", text=f"{sent.file} was submitted before; the same file is not sent again.")
+
+
+def _forgotten(registry: Registry, listed: Sequence[Sent]) -> list[Sent]:
+    """What this program submitted and the registry does not know: it was restored from a backup."""
+    known = {row["token"] for row in registry.rows("SELECT token FROM submissions")}
+    return [sent for sent in listed if sent.token and sent.token not in known]
+
+
+def _same(registry: Registry, sent: Sent, name: str, sha: str) -> bool:
+    """Whether a file was submitted: by its content; by its name where the platform keeps no more.
+
+    Another workspace of the same competition uses the same names: they count only in a restored registry.
+    """
+    if sent.sha256:
+        return sent.sha256 == sha
+    return sent.file == name and registry.fact(RESTORED_TO) is not None
+
+
+def _adopt(
+    campaign: Campaign,
+    sent: Sent,
+    experiment: Row,
+    sha: str,
+    told: Callable[[Receipt], None] = lambda _receipt: None,
+) -> None:
+    """Make a fact of a submission that only the platform knows."""
+    registry = campaign.registry
+    with registry.transaction():
+        number = registry.insert(
+            "submissions",
+            competition=campaign.competition.spec.name,
+            experiment=experiment["id"],
+            file=sent.file,
+            sha256=sha,
+            token=sent.token,
+            state=sent.receipt.state,
+            public_score=sent.receipt.public_score,
+            note=f"{sent.receipt.message} (as the platform lists it)",
+            at=sent.submitted_at.timestamp(),
+            settled_at=registry.clock(),
+        )
+        _tell(registry, number, experiment["round"])
+        told(sent.receipt)
 
 
 def _record(

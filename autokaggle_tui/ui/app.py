@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import os
 import signal
-import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import work
 from textual.app import App
 from textual.screen import Screen
 
-from autokaggle_tui.commands import Answer, ask
+from autokaggle_tui.config_text import read_json
 from autokaggle_tui.failures import explain, record_bug
-from autokaggle_tui.launching import Launch, Start, ensure_engine, last_options, last_words
-from autokaggle_tui.notifying import notice
-from autokaggle_tui.reducing import reduce
-from autokaggle_tui.state import EngineState, State
-from autokaggle_tui.ui.feed import Batch, Feed
 from autokaggle_tui.ui.following import FollowingScreen
-from autokaggle_tui.ui.keymap import bindings, keymap, problems
+from autokaggle_tui.ui.keymap import bindings, keymap, own_keys, problems
 from autokaggle_tui.ui.screens.cockpit import CockpitScreen
 from autokaggle_tui.ui.themes import THEMES, register
 from autokaggle_tui.ui.uistate import UiState
@@ -36,13 +31,17 @@ from autokaggle_tui.workspace import Workspace
 from experiments.errors import AutokaggleError
 
 if TYPE_CHECKING:
-    from autokaggle_tui.config import Config
+    from autokaggle_tui.commands import Answer
+    from autokaggle_tui.launching import Launch, Start
+    from autokaggle_tui.state import EngineState, State
+    from autokaggle_tui.ui.feed import Batch, Feed
 
 TICKS_PER_SECOND = 12
-RUNNING: frozenset[EngineState] = frozenset({"reading", "starting", "running", "pausing", "paused", "stopping"})
+RUNNING: frozenset[str] = frozenset({"reading", "starting", "running", "pausing", "paused", "stopping"})
 
 
-# The cockpit is painted before anything else is imported: other screens, the palette and the settings come when needed.
+# The cockpit is painted before anything else is imported: what follows the engine, what asks and starts it, other
+# screens and the palette come when they are needed.
 
 
 def _provider(name: str) -> Callable[[], Any]:
@@ -62,7 +61,6 @@ class AutokaggleApp(App[None]):
         clock: Unix seconds.
 
     Attributes:
-        state: The facts so far.
         known: Whether the registry was looked at yet.
         pid: Of the engine that holds the lock, None when there is none.
         launch: The engine this viewer is starting.
@@ -71,7 +69,8 @@ class AutokaggleApp(App[None]):
     """
 
     TITLE = "autokaggle"
-    CSS_PATH = "app.tcss"
+    # Read with the app's, the first screen's stylesheet costs no second parsing of all of them.
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/cockpit.tcss"]
     COMMANDS: ClassVar[set[Any]] = {_provider(name) for name in ("Commands", "Rounds", "Models", "Themes")}
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (170, "-wide")]  # noqa: RUF012 - as App has it
@@ -88,7 +87,7 @@ class AutokaggleApp(App[None]):
         self.workspace = workspace
         self.start = start
         self.clock = clock
-        self.state = State()
+        self._state: State | None = None
         self.known = False
         self.pid: int | None = None
         self.launch: Launch | None = None
@@ -96,11 +95,24 @@ class AutokaggleApp(App[None]):
         self.unstarted = False
         self.problem = ""
         self.ui = UiState.load()
-        self.config: Config | None = None
-        self._feed = Feed(workspace)
+        self._feed: Feed | None = None
         self._opened_by = os.getppid()
         self._terminal = False
         self._bound_for: EngineState = "reading"
+        register(self)
+        self.theme = self.ui.theme if self.ui.theme in self.available_themes else THEMES[0].name
+        self._variables = self.get_css_variables()
+        self.stylesheet.set_variables(self._variables)
+
+    @property
+    def state(self) -> State:
+        """The facts so far."""
+        if self._state is None:
+            # Before the registry was looked at there are none: the first frame needs no records.
+            from autokaggle_tui.state import State
+
+            self._state = State()
+        return self._state
 
     @property
     def engine(self) -> EngineState:
@@ -111,39 +123,49 @@ class AutokaggleApp(App[None]):
             return "starting"
         return self.state.engine(self.pid)
 
+    def get_default_screen(self) -> CockpitScreen:
+        """The cockpit; the others are shown above it."""
+        return CockpitScreen()
+
     def on_mount(self) -> None:
-        """Show the first screen, then begin to follow."""
-        register(self)
-        self.theme = self.ui.theme if self.ui.theme in self.available_themes else THEMES[0].name
+        """Leave when the terminal or the system says so."""
         self.theme_changed_signal.subscribe(self, lambda theme: self.ui.remember(theme=theme.name))
         self._terminal = not self.is_headless and sys.stdin.isatty()
         for number in (signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
-        self.push_screen(CockpitScreen())
-        self.call_after_refresh(self._begin)
 
-    def _begin(self) -> None:
+    def refresh_css(self, animate: bool = True) -> None:
+        """Style everything anew, unless the colours are those that the stylesheet has: so it is at the start."""
+        variables = self.get_css_variables()
+        if variables != self._variables:
+            self._variables = variables
+            super().refresh_css(animate)
+
+    def begin(self) -> None:
+        """Follow the campaign; the cockpit calls it when its first frame is painted."""
+        # What is there now stays: no collection needs to look at it again.
+        gc.freeze()
+        gc.enable()
+        from autokaggle_tui.ui.feed import Feed
+
+        self._feed = Feed(self.workspace)
         self._feed.start()
         self.set_interval(1 / TICKS_PER_SECOND, self._tick)
-        self._read_config()
+        self._read_keys()
         if self.start is not None:
             self._launch(self.start)
 
-    @work(thread=True, exit_on_error=False, group="config")
-    def _read_config(self) -> None:
-        from autokaggle_tui.config import load_config
-
+    def _read_keys(self) -> None:
+        """The person's own keys. All else in config.json is the engine's, which checks it."""
         try:
-            self.call_from_thread(self._configure, load_config(self.workspace.root))
+            config = read_json(self.workspace.config)
         except AutokaggleError as error:
-            said = partial(self.notify, title=error.title, severity="error", markup=False)
-            self.call_from_thread(said, str(error))
-
-    def _configure(self, config: Config) -> None:
-        self.config = config
-        self.set_keymap(keymap(config.keys))
-        for sentence in problems(config.keys):
+            self.notify(str(error), title=error.title, severity="error", markup=False)
+            return
+        keys = own_keys(config)
+        self.set_keymap(keymap(keys))
+        for sentence in problems(keys):
             self.notify(sentence, title="config.json", severity="warning", markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
@@ -153,7 +175,8 @@ class AutokaggleApp(App[None]):
 
     def on_unmount(self) -> None:
         """Leave nothing running behind the screen but the engine."""
-        self._feed.stop()
+        if self._feed is not None:
+            self._feed.stop()
 
     # What screens use.
 
@@ -219,6 +242,10 @@ class AutokaggleApp(App[None]):
 
     def action_restart(self) -> None:
         """Start the engine again, with the options of the last run."""
+        import sqlite3
+
+        from autokaggle_tui.launching import Start, last_options
+
         try:
             options = last_options(self.workspace)
         except (AutokaggleError, sqlite3.Error):
@@ -283,6 +310,7 @@ class AutokaggleApp(App[None]):
         if not self.is_running:
             # Leaving takes the widgets away first.
             return
+        assert self._feed is not None
         if (self.is_web and os.getppid() != self._opened_by) or (self._terminal and not sys.stdin.isatty()):
             # The server of this tab, or the terminal, is gone without a word.
             self.exit()
@@ -302,15 +330,18 @@ class AutokaggleApp(App[None]):
             self._died()
 
     def _take(self, batch: Batch) -> None:
+        from autokaggle_tui.notifying import notice
+        from autokaggle_tui.reducing import reduce
+
         if batch.state is not None:
-            self.state = batch.state
+            self._state = batch.state
         for event in batch.events:
-            self.state = reduce(self.state, event)
+            self._state = reduce(self.state, event)
             found = notice(event)
             if found is not None:
                 self.notify(found.text, title=found.title, severity=found.severity, markup=False)
         if batch.pid is None and (self.pid is not None or not self.known):
-            self.words = last_words(self.workspace)
+            self.words = self._last_words()
         self.known = True
         if batch.pid is not None:
             self.launch, self.words, self.unstarted = None, "", False
@@ -336,12 +367,19 @@ class AutokaggleApp(App[None]):
         """The engine this viewer started ended before it had the lock."""
         launch, self.launch = self.launch, None
         if launch is not None and self.pid is None:
-            self.words = last_words(self.workspace) or f"It ended with code {launch.exit_code}; see engine.log."
+            self.words = self._last_words() or f"It ended with code {launch.exit_code}; see engine.log."
             self.unstarted = True
             self._hand_on()
 
+    def _last_words(self) -> str:
+        from autokaggle_tui.launching import last_words
+
+        return last_words(self.workspace)
+
     def _launch(self, start: Start) -> None:
         """Start a detached engine unless one is running."""
+        from autokaggle_tui.launching import ensure_engine
+
         self.unstarted = False
         try:
             self.launch = ensure_engine(self.workspace, start)
@@ -406,6 +444,7 @@ class AutokaggleApp(App[None]):
 
     def _ask(self, verb: str, args: dict[str, Any], then: Callable[[Answer], None]) -> None:
         """Ask in a thread that nobody waits for: leaving the screen does not wait for the engine's answer."""
+        from autokaggle_tui.commands import Answer, ask
 
         def wait() -> None:
             try:

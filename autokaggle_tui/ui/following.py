@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.screen import Screen
 
-from autokaggle_tui.state import EngineState, State
-
 if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, State
     from autokaggle_tui.ui.app import AutokaggleApp
     from autokaggle_tui.ui.feed import LogRow, StreamRow
 

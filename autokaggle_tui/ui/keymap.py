@@ -150,7 +150,7 @@ def group_of(binding: Binding) -> str:
     return "" if key is None else key.group
 
 
-def keymap(config_keys: Mapping[str, str]) -> dict[str, str]:
+def keymap(config_keys: Mapping[str, Any]) -> dict[str, str]:
     """What ``App.set_keymap`` takes of a person's keys: those that mean something, the others left out.
 
     Args:
@@ -159,7 +159,13 @@ def keymap(config_keys: Mapping[str, str]) -> dict[str, str]:
     return {name: ",".join(_read(text)) for name, text in config_keys.items() if name in BY_ID and not _complaint(text)}
 
 
-def problems(config_keys: Mapping[str, str]) -> list[str]:
+def own_keys(config: Any) -> dict[str, Any]:
+    """The keys of config.json as a person wrote them, nothing checked yet."""
+    keys = config.get("keys") if isinstance(config, dict) else None
+    return keys if isinstance(keys, dict) else {}
+
+
+def problems(config_keys: Mapping[str, Any]) -> list[str]:
     """Sentences about what cannot be as it was written: unknown ids and keys, two things on one key."""
     said = []
     for name, text in config_keys.items():

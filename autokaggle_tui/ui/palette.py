@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -22,7 +23,7 @@ from autokaggle_tui.ui.themes import THEMES
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES
 from autokaggle_tui.wording import MARKS, score_text
-from experiments.errors import RegistryError
+from experiments.errors import AutokaggleError, RegistryError
 from experiments.schema import open_viewer
 from experiments.text import one_line
 
@@ -128,18 +129,17 @@ class Rounds(Finder):
 class Models(Finder):
     """Another model for a role."""
 
-    _used: tuple[str, ...] = ()
+    _known: tuple[str, ...] = ()
 
     async def startup(self) -> None:
-        """Find out which models were used here."""
-        self._used = await asyncio.to_thread(self._ask)
+        """Find out which models config.json names, and which were used here."""
+        root = self.cockpit.workspace.root
+        self._known = (*await asyncio.to_thread(_named, root), *await asyncio.to_thread(self._ask))
 
     def offers(self) -> Iterator[Offer]:
         """Each role with each model it could have."""
         now = self.cockpit.state.now.models
-        config = self.cockpit.config
-        named = config.models.model_dump().values() if config is not None else ()
-        for model in dict.fromkeys([OFFLINE, *named, *now.values(), *self._used]):
+        for model in dict.fromkeys([OFFLINE, *now.values(), *self._known]):
             for role in ROLES:
                 if model and model != now.get(role):
                     help = "Asks it for one line, then gives it the role from its next phase on"
@@ -160,6 +160,16 @@ class Models(Finder):
                 connection.close()
         except (RegistryError, sqlite3.DatabaseError):
             return ()
+
+
+def _named(root: Path) -> tuple[str, ...]:
+    """The models of config.json; none where it cannot be read."""
+    from autokaggle_tui.config import load_config
+
+    try:
+        return tuple(load_config(root).models.model_dump().values())
+    except AutokaggleError:
+        return ()
 
 
 class Themes(Finder):

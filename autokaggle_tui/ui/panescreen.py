@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.widget import Widget
 
-from autokaggle_tui.state import EngineState
 from autokaggle_tui.ui.following import Answer, FollowingScreen
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.widgets.pane import Pane
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState
 
 NO_ENGINE: frozenset[EngineState] = frozenset({"finished", "stopped", "failed", "died"})
 """States in which nobody obeys."""

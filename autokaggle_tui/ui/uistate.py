@@ -13,6 +13,7 @@ from typing import Any
 import platformdirs
 
 from experiments.files import write_atomic
+from experiments.jail import read_regular
 
 FILE_NAME = "ui.json"
 _WRITING = threading.Lock()
@@ -40,7 +41,7 @@ class UiState:
     def load(cls) -> UiState:
         """As it was saved last; whatever cannot be used has its default."""
         try:
-            data = json.loads(state_file().read_text(encoding="utf-8"))
+            data = json.loads(read_regular(state_file(), links=True))
         except (OSError, ValueError, RecursionError):
             return cls()
         if not isinstance(data, dict):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 FoldStatus = Literal["ok", "crash", "invalid", "timeout", "killed"]
 
@@ -112,7 +113,10 @@ class Compute(Protocol):
     threads: int
 
     async def start(self) -> None:
-        """Start every slot (concurrently)."""
+        """Start every slot (concurrently), and find the folds that an engine which died left running."""
+
+    async def expect(self, keys: Collection[str]) -> None:
+        """Of the folds an earlier engine left, keep those with these keys for ``run`` and end the others."""
 
     def run(self, job: FoldJob) -> AsyncIterator[Record]:
         """Run a fold in the next free slot (waits for one); records as in Slot.run."""

@@ -1,27 +1,22 @@
-"""The parent's side of one running fold: what it is given, what comes from it, how it is judged."""
+"""The supervisor's side of one running fold: what it is given, what comes from it, how it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import math
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
-from backends.compute.base import FoldJob, FoldOutcome, LogLine, Record, Report
-from experiments.child import END_BYTES
-from experiments.context import MAX_REPORTS
-from experiments.errors import DataError, PredictionError
-from experiments.logtext import LineReader, shorten
-from experiments.predictions import check_prediction
+from backends.compute.base import FoldOutcome, LogLine, Record, Report
+from backends.compute.messages import Ticket
+from experiments.logtext import END_BYTES, MAX_REPORTS, LineReader, shorten
 from experiments.processes import describe_exit
 from experiments.text import clean
 
@@ -30,19 +25,25 @@ DRAIN_SECONDS = 5.0
 
 @dataclass
 class RunningFold:
-    """The parent's side of one fold: its descriptors, what has come from it, how it ended."""
+    """One fold: its descriptors, what has come from it, how it ended.
 
-    job: FoldJob
-    records: asyncio.Queue[Record | None] = field(default_factory=asyncio.Queue)
+    Attributes:
+        given: Descriptors (job, train, valid, test, result); they stay open.
+        tell: Takes log lines and reports as they come.
+        reason: Why it was killed; ``limit``: it took more of the machine than it may, ``excess`` says of what.
+    """
+
+    ticket: Ticket
+    given: Sequence[int]
+    tell: Callable[[Record], None]
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    reason: Literal["", "killed", "timeout"] = ""
+    reason: Literal["", "killed", "timeout", "limit"] = ""
+    excess: str = ""
     sent: bool = False
     started: float = field(default_factory=time.monotonic)
     descriptors: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._result = -1
         self._pipes: list[int] = []
         self._readers: list[_PipeReader] = []
         self._end: Mapping[str, Any] | None = None
@@ -51,19 +52,8 @@ class RunningFold:
         self._reports = 0
 
     def open(self) -> None:
-        """Open all that the child gets; the data read-only."""
-        job = self.job
-        try:
-            self.descriptors = [_memory(_payload(job))]
-            for path in (job.train, job.valid, job.test):
-                self.descriptors.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            raise DataError(
-                f"The data file {error.filename} of fold {job.fold} cannot be opened: {error.strerror}.",
-                hint="The fold cache can be deleted; it is written again at the next start.",
-            ) from None
-        self._result = _memory(size=_result_size(job))
-        self.descriptors.append(os.dup(self._result))
+        """Make the list of all that the child gets, ``experiments.child.Descriptors``."""
+        self.descriptors = [os.dup(descriptor) for descriptor in self.given]
         for _ in range(2):
             ours, theirs = os.pipe()
             os.set_blocking(ours, False)
@@ -88,39 +78,52 @@ class RunningFold:
         for text in self._log_lines.close():
             self.log(text)
 
-    async def finish(self, done: Mapping[str, Any] | None, lost: str = "") -> None:
-        """Judge the fold and put its outcome last.
+    def outcome(self, done: Mapping[str, Any] | None, lost: str = "") -> FoldOutcome:
+        """How the fold ended, without its predictions.
 
         Args:
             done: What the warm process says of the child's end; None when it cannot say.
             lost: What became of the warm process when it was lost, else empty.
         """
-        self.records.put_nowait(await asyncio.to_thread(self._outcome, done, lost))
-
-    def supervised(self, _task: asyncio.Task[None]) -> None:
-        """Nothing follows: wake the reader."""
-        self.over.set()
-        self.records.put_nowait(None)
+        extra: dict[str, Any] = {}
+        if done is not None:
+            extra = {"cpu_seconds": done["cpu_seconds"], "peak_mb": round(done["peak_bytes"] / 1e6)}
+        if lost:
+            extra["worker_lost"] = True
+        end = self._end or {}
+        status, text = end.get("status"), clean(str(end.get("traceback", "")))[:END_BYTES]
+        error = shorten(clean(str(end.get("error", ""))).replace("\n", " "), 500)
+        outcome = partial(FoldOutcome, self.ticket.fold, seconds=time.monotonic() - self.started, extra=extra)
+        if self.reason == "killed":
+            return outcome("killed", error="killed on request")
+        if status == "ok":
+            return outcome("ok")
+        if status in ("invalid", "crash"):
+            return outcome(status, error=error, traceback=text if status == "crash" else "")
+        if self.reason == "timeout":
+            return outcome("timeout", error=f"still running after its time limit of {self.ticket.time_limit:g} s")
+        if self.reason == "limit":
+            return outcome("crash", error=f"was killed: {self.excess}")
+        if done is None:
+            return outcome("crash", error=f"the worker slot was lost under it: {lost}")
+        return outcome("crash", error=f"its process {describe_exit(done['status'])} before it returned predictions")
 
     def log(self, text: str) -> None:
         """Add a log line."""
-        self.records.put_nowait(LogLine(self.job.fold, text))
+        self.tell(LogLine(self.ticket.fold, text))
 
     def close_theirs(self) -> None:
         """Close the descriptors that were sent."""
         while self.descriptors:
             os.close(self.descriptors.pop())
 
-    async def close_ours(self) -> None:
+    def close_ours(self) -> None:
         """Close what is read from."""
         for reader in self._readers:
             reader.close()
         self._readers = []
         while self._pipes:
             os.close(self._pipes.pop())
-        if self._result >= 0:
-            os.close(self._result)
-            self._result = -1
 
     def _take_log(self, data: bytes) -> None:
         for text in self._log_lines.feed(data):
@@ -140,38 +143,7 @@ class RunningFold:
                 self._end = message["end"]
             elif isinstance(message.get("report"), dict):
                 self._reports += 1
-                self.records.put_nowait(Report(self.job.fold, _safe(message["report"])))
-
-    def _outcome(self, done: Mapping[str, Any] | None, lost: str) -> FoldOutcome:
-        job, seconds = self.job, time.monotonic() - self.started
-        extra: dict[str, Any] = {}
-        if done is not None:
-            extra = {"cpu_seconds": done["cpu_seconds"], "peak_mb": round(done["peak_bytes"] / 1e6)}
-        if lost:
-            extra["worker_lost"] = True
-        end = self._end or {}
-        status, text = end.get("status"), clean(str(end.get("traceback", "")))[:END_BYTES]
-        error = shorten(clean(str(end.get("error", ""))).replace("\n", " "), 500)
-        if self.reason == "killed":
-            return FoldOutcome(job.fold, "killed", seconds, error="killed on request", extra=extra)
-        if status == "ok":
-            try:
-                valid, test = _read_result(self._result, job)
-            except PredictionError as problem:
-                return FoldOutcome(job.fold, "invalid", seconds, error=str(problem), extra=extra)
-            return FoldOutcome(job.fold, "ok", seconds, valid, test, extra=extra)
-        if status == "invalid":
-            return FoldOutcome(job.fold, "invalid", seconds, error=error, extra=extra)
-        if status == "crash":
-            return FoldOutcome(job.fold, "crash", seconds, error=error, traceback=text, extra=extra)
-        if self.reason == "timeout":
-            error = f"still running after its time limit of {job.time_limit:g} s"
-            return FoldOutcome(job.fold, "timeout", seconds, error=error, extra=extra)
-        if done is None:
-            error = f"the worker slot was lost under it: {lost}"
-        else:
-            error = f"its process {describe_exit(done['status'])} before it returned predictions"
-        return FoldOutcome(job.fold, "crash", seconds, error=error, extra=extra)
+                self.tell(Report(self.ticket.fold, _safe(message["report"])))
 
 
 class _PipeReader(asyncio.Protocol):
@@ -196,72 +168,12 @@ class _PipeReader(asyncio.Protocol):
             self._transport.close()
 
 
-def _payload(job: FoldJob) -> bytes:
-    return json.dumps(
-        {
-            "code": job.code,
-            "context": dict(job.context),
-            "expected": list(job.expected),
-            "time_limit": job.time_limit,
-            "data_dir": None if job.data_dir is None else str(job.data_dir),
-        }
-    ).encode()
-
-
-def _memory(content: bytes = b"", *, size: int = 0) -> int:
-    """An anonymous file with this content, or of this size, which it then keeps (Linux)."""
-    if sys.platform == "linux":
-        import fcntl
-
-        descriptor = os.memfd_create("fold", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        if size:
-            os.ftruncate(descriptor, size)
-            seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        return descriptor
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return os.dup(file.fileno())
-
-
-def _result_size(job: FoldJob) -> int:
-    n_valid, n_test, n_outputs = job.expected
-    return 4 * n_outputs * (n_valid + n_test)
-
-
-def _read_result(descriptor: int, job: FoldJob) -> tuple[np.ndarray, np.ndarray]:
-    """The predictions as the engine expects them; the child is not believed about any of it."""
-    n_valid, _, n_outputs = job.expected
-    size = _result_size(job)
-    if os.fstat(descriptor).st_size != size:
-        raise PredictionError("the predictions have another size than the rows to predict")
-    raw = bytearray()
-    while len(raw) < size:
-        chunk = os.pread(descriptor, min(size - len(raw), 1 << 26), len(raw))
-        if not chunk:
-            raise PredictionError("the predictions are cut short")
-        raw += chunk
-    values = np.frombuffer(raw, dtype="<f4").reshape(-1, n_outputs)
-    parts = []
-    for name, part in (("valid_pred", values[:n_valid]), ("test_pred", values[n_valid:])):
-        part = part[:, 0] if n_outputs == 1 else part
-        try:
-            checked = check_prediction(part, len(part), n_outputs, job.context["task_type"])
-        except PredictionError as error:
-            raise PredictionError(f"{name} {error.message}") from None
-        parts.append(checked)
-    return parts[0], parts[1]
-
-
 def _safe(value: Any, depth: int = 5) -> Any:
     """A report as it may be kept: clean strings, bounded, finite numbers."""
     if isinstance(value, str):
         return shorten(clean(value), 500)
     if isinstance(value, float):
-        return value if np.isfinite(value) else None
+        return value if math.isfinite(value) else None
     if isinstance(value, int):
         return value if abs(value) < 2**63 else None
     if depth and isinstance(value, dict):

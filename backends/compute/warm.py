@@ -5,36 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import shutil
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
-from experiments.processes import MARKER, describe_exit, end_tree
-from experiments.text import clean
+from experiments.files import remove_tree
+from experiments.logtext import tail
+from experiments.processes import describe_exit, end_tree
 
-PREFIX = "slot-"
+PREFIX = "worker-"
 START_SECONDS = 180.0
 CLOSE_SECONDS = 5.0
 END_SECONDS = 2.0
-_FROM_PARENT = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "LOKY_MAX_CPU_COUNT",
-)
 
 
 class WarmProcess:
@@ -64,38 +51,38 @@ class WarmProcess:
         self.libraries: Mapping[str, str] = {}
 
     @classmethod
-    async def spawn(cls, threads: int, scratch_root: Path) -> WarmProcess:
-        """Start one and wait until it has imported its libraries.
+    async def spawn(cls, threads: int, place: Path, sandbox: Sandbox) -> WarmProcess:
+        """Start one, shut in, and wait until it has imported its libraries.
 
         Raises:
             ComputeError: It did not come up.
         """
-        folder = scratch_root / f"{PREFIX}{uuid.uuid4().hex[:16]}"
+        folder = place / f"{PREFIX}{uuid.uuid4().hex[:16]}"
         ours, theirs = socket.socketpair()
         # Not a pipe: nobody has to read it, and it is looked at only when the start fails.
         output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
-            folder.mkdir(parents=True, mode=0o700)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-s",
-                "-P",
-                "-m",
+            launch = sandbox.launch(
                 "experiments.worker",
-                str(theirs.fileno()),
-                str(folder),
+                folder,
+                marker=place.name,
+                threads=threads,
+                arguments=[str(theirs.fileno())],
+            )
+            process = await asyncio.create_subprocess_exec(
+                *launch.argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env=clean_environment(folder, threads),
+                env=launch.environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
         except OSError as error:
             ours.close()
             output.close()
-            _remove(folder)
+            remove_tree(folder)
             raise ComputeError(f"A worker slot could not be started: {error}") from None
         finally:
             theirs.close()
@@ -118,6 +105,11 @@ class WarmProcess:
             )
         warm.libraries = message["ready"]["libraries"]
         return warm
+
+    @property
+    def folder(self) -> Path:
+        """Its own folder, as the supervisor sees it."""
+        return self._folder
 
     @property
     def alive(self) -> bool:
@@ -157,12 +149,12 @@ class WarmProcess:
         self._hang_up()
         code = self._process.returncode
         if code != 0:
-            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.name)
+            await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.parent.name)
         await self._process.wait()
-        await asyncio.to_thread(_remove, self._folder)
+        await asyncio.to_thread(remove_tree, self._folder)
         said = ""
         if not self._output.closed:
-            said = _tail(self._output)
+            said = tail(self._output)
             self._output.close()
         return said
 
@@ -181,48 +173,3 @@ class WarmProcess:
     def _hang_up(self) -> None:
         self._writer.close()
         self._control.close()
-
-
-def clean_environment(folder: Path, threads: int) -> dict[str, str]:
-    """All the environment a worker gets: nothing that could hold a key, and a fixed string hash."""
-    scratch = str(folder / "work")
-    inherited = {name: os.environ[name] for name in _FROM_PARENT if name in os.environ}
-    # The fork checks of Apple's runtime would end the child of a process that imported what we import.
-    darwin = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if sys.platform == "darwin" else {}
-    return {
-        **darwin,
-        "PATH": os.defpath,
-        **inherited,
-        "LANG": "C.UTF-8",
-        "PYTHONUTF8": "1",
-        "PYTHONHASHSEED": "0",
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "JOBLIB_TEMP_FOLDER": scratch,
-        MARKER: folder.name,
-        **dict.fromkeys(_THREAD_VARIABLES, str(threads)),
-        # Waiting threads sleep. Spinning, the default, made folds tens of times slower where two slots, or
-        # another program, wanted the same processors.
-        "OMP_WAIT_POLICY": "passive",
-        "KMP_BLOCKTIME": "0",
-    }
-
-
-def sweep(scratch_root: Path) -> None:
-    """Remove what a killed engine left: processes of its slots and their folders."""
-    if scratch_root.is_dir():
-        for folder in scratch_root.glob(f"{PREFIX}*"):
-            end_tree(None, folder.name)
-            _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tail(output: IO[bytes], size: int = 600) -> str:
-    with contextlib.suppress(OSError):
-        end = output.seek(0, os.SEEK_END)
-        output.seek(max(0, end - size))
-        return clean(output.read().decode("utf-8", "replace")).strip()
-    return ""

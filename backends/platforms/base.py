@@ -48,6 +48,23 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A submission as the platform lists it.
+
+    Attributes:
+        token: What ``submit`` was given; empty for one that this program did not send.
+        sha256: Of the file; empty when the platform does not keep it.
+        file: Its name.
+    """
+
+    receipt: Receipt
+    token: str
+    sha256: str
+    file: str
+    submitted_at: datetime
+
+
+@dataclass(frozen=True)
 class Standing:
     """A row of the public leaderboard."""
 
@@ -82,6 +99,15 @@ class Platform(Protocol):
 
     def find(self, token: str) -> Receipt | None:
         """The receipt of an accepted submission, or None when the platform never took it."""
+
+    def submissions(self) -> Sequence[Sent]:
+        """All that the platform ever took from this user in this competition, oldest first.
+
+        It is the witness of a registry that was restored from a backup and forgot what was sent since.
+
+        Raises:
+            PlatformError: The platform could not be asked.
+        """
 
     def leaderboard(self) -> Sequence[Standing]:
         """The public leaderboard, best first."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.platforms.base import Quota, Receipt, Standing
+from backends.platforms.base import Quota, Receipt, Sent, Standing
 from backends.platforms.local_store import LocalCompetition
 from experiments.errors import DataError, MetricError, PlatformError
 from experiments.files import sha256_file
@@ -120,6 +120,17 @@ class LocalPlatform:
                 "SELECT ref, public_score, message FROM submissions WHERE token = ?", (token,)
             ).fetchone()
         return None if row is None else Receipt(str(row[0]), "accepted", row[1], row[2])
+
+    def submissions(self) -> list[Sent]:
+        """Every accepted submission, oldest first."""
+        with self._ledger() as ledger:
+            rows = ledger.execute(
+                "SELECT ref, public_score, message, token, sha256, file, submitted_at FROM submissions ORDER BY ref"
+            ).fetchall()
+        return [
+            Sent(Receipt(str(ref), "accepted", score, message), token, sha, file, datetime.fromisoformat(at))
+            for ref, score, message, token, sha, file, at in rows
+        ]
 
     def leaderboard(self) -> list[Standing]:
         """All scored submissions, best first, equal scores by time."""

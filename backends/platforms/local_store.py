@@ -19,7 +19,8 @@ import pandas as pd
 import platformdirs
 
 from experiments.errors import DataError, PlatformError
-from experiments.files import write_atomic
+from experiments.files import make_folder, sync_folder, write_atomic
+from experiments.jail import read_regular
 from experiments.spec import TaskType
 from experiments.submission import SubmissionFormat
 from experiments.tables import read_text
@@ -118,7 +119,7 @@ class LocalCompetition:
                 hint="Run `autokaggle-tui init` in a new folder; AUTOKAGGLE_DATA_HOME must be as it was then.",
             )
         try:
-            about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about: dict[str, Any] = json.loads(read_regular(folder / ABOUT, links=True))
             form = about["submission"]
             classes = about["classes"]
             return cls(
@@ -180,7 +181,7 @@ def public_half(labels: Sequence[str], task_type: TaskType, seed: int) -> np.nda
 
 
 def _claim(home: Path, slug: str) -> Path:
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     number = 1
     while True:
         folder = home / (slug if number == 1 else f"{slug}-{number}")
@@ -189,6 +190,7 @@ def _claim(home: Path, slug: str) -> Path:
         except FileExistsError:
             number += 1
         else:
+            sync_folder(home)
             return folder
 
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual import on
-from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.panescreen import PaneScreen
 from autokaggle_tui.ui.widgets.agent_pane import AgentPane
 from autokaggle_tui.ui.widgets.find_bar import FindBar
 from autokaggle_tui.ui.widgets.header_bar import HeaderBar
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.learnings_pane import LearningsPane
 from autokaggle_tui.ui.widgets.phase_bar import PhaseBar
 from autokaggle_tui.ui.widgets.rounds_table import RoundsTable
@@ -25,10 +25,11 @@ from autokaggle_tui.ui.widgets.score_chart import ScoreChart
 from autokaggle_tui.ui.widgets.stream_log import StreamLog
 from autokaggle_tui.ui.widgets.verdict_log import VerdictLine, VerdictLog
 from experiments.errors import RuleError
-from experiments.learnings import Rules
 
 if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, State
     from autokaggle_tui.ui.feed import LogRow, StreamRow
+    from experiments.learnings import Rules
 
 ROLES = ("researcher", "builder", "reviewer")
 LAST_WORDS = 4
@@ -49,7 +50,7 @@ class CockpitScreen(PaneScreen[None]):
 
     CSS_PATH = "cockpit.tcss"
     AUTO_FOCUS = "#rounds"
-    ALLOW_IN_MAXIMIZED_VIEW = "#banner, FindBar, Footer"
+    ALLOW_IN_MAXIMIZED_VIEW = "#banner, FindBar, KeyBar"
     BINDINGS: ClassVar[list[Any]] = [
         *bindings("back", show=False),
         *bindings("filter", "follow", "hit-next", "hit-previous", "copy"),
@@ -58,29 +59,44 @@ class CockpitScreen(PaneScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._sought: RoundsTable | StreamLog = RoundsTable(id="rounds")
-        self._rules = Rules.built_in()
+        self._rules: Rules | None = None
         self._learnings_time = 0
         self._announced = ("", False)
-
-    def compose(self) -> ComposeResult:
-        """Lay the panes out; the stylesheet says which a size has room for."""
-        yield HeaderBar(id="header")
-        yield PhaseBar(id="phases")
-        with Horizontal(id="agents"):
-            for number, role in enumerate(ROLES, start=1):
-                yield AgentPane(role, number, id=role)
-        with Horizontal(id="below"):
-            yield self._sought
-            with Vertical(id="side"):
-                yield ScoreChart(id="chart")
-                yield VerdictLog(id="verdicts")
-            yield LearningsPane(id="learnings")
-        yield VerdictLine(id="verdict")
-        yield Static(id="banner", markup=False)
-        yield FindBar()
-        yield Footer(compact=True, show_command_palette=False)
+        self._furnished = False
 
     def on_mount(self) -> None:
+        """Leave the panes for later: composed with the screen they are styled twice, and rendered twice unseen."""
+        self.call_later(self._furnish)
+
+    async def _furnish(self) -> None:
+        """Mount the panes, and show them; the stylesheet says which a size has room for."""
+        with self.app.batch_update():
+            await self.mount_all(
+                [
+                    HeaderBar(id="header"),
+                    PhaseBar(id="phases"),
+                    Horizontal(
+                        *(AgentPane(role, number, id=role) for number, role in enumerate(ROLES, 1)), id="agents"
+                    ),
+                    Horizontal(
+                        self._sought,
+                        Vertical(ScoreChart(id="chart"), VerdictLog(id="verdicts"), id="side"),
+                        LearningsPane(id="learnings"),
+                        id="below",
+                    ),
+                    VerdictLine(id="verdict"),
+                    Static(id="banner", markup=False),
+                    FindBar(),
+                    KeyBar(),
+                ]
+            )
+            self._set_up()
+        self._furnished = True
+        # Laid out and painted now, and not at the next tick of the screen's clock.
+        self.post_message(Resize(self.app.size, self.app.size))
+        self.call_after_refresh(self.cockpit.begin)
+
+    def _set_up(self) -> None:
         """Titles, the first agent on small screens, the remembered order, and a clock."""
         for number, title in ((4, "Rounds"), (5, "CV score"), (6, "Verdicts"), (7, "Learnings")):
             self.panes[number - 1].border_title = Content(f"{number} {title}")
@@ -91,17 +107,24 @@ class CockpitScreen(PaneScreen[None]):
             self.call_after_refresh(self.maximize, self.query_one(f"#{remembered.zoomed}"), container=False)
         if remembered.sort_column:
             self.query_one(RoundsTable).sort_by(remembered.sort_column, reverse=remembered.sort_reverse)
+        self.set_focus(self.query_one(RoundsTable))
         self.set_interval(0.5, self._beat)
-        self._beat()
 
     # Following.
 
     def follow(self, state: State, engine: EngineState) -> None:
         """Show the state in every pane."""
+        if not self._furnished:
+            return
         now = self.cockpit.clock()
         for widget in self.query(".follows"):
             cast(Follower, widget).show(state, engine, now)
-        self.query_one(LearningsPane).show_rules(self._rules, state.bound)
+        if self._rules is None:
+            # The first frame does not wait for them.
+            if self.cockpit.known:
+                self._read_rules()
+        else:
+            self.query_one(LearningsPane).show_rules(self._rules, state.bound)
         self._show_banner(state, engine)
 
     def stream(self, streamed: Sequence[StreamRow], logged: Sequence[LogRow]) -> None:  # noqa: ARG002
@@ -112,22 +135,29 @@ class CockpitScreen(PaneScreen[None]):
                 self.query_one(f"#{role}", AgentPane).feed(rows)
 
     def _beat(self) -> None:
-        """What moves without events: elapsed time, ETA, tokens a second, and LEARNINGS.md when somebody edits it."""
+        """What moves without events: time, and LEARNINGS.md when somebody edits it."""
+        self._show_time()
+        self._read_rules()
+
+    def _show_time(self) -> None:
+        """Elapsed time, ETA, tokens a second."""
         app = self.cockpit
         for widget in (self.query_one(HeaderBar), self.query_one(PhaseBar), *self.query(AgentPane)):
             widget.show(app.state, app.engine, app.clock())
-        self._read_rules()
 
     def _read_rules(self) -> None:
         """Read LEARNINGS.md when it changed; a broken one leaves the rules that were shown."""
+        from experiments.learnings import Rules
+
         path = self.cockpit.workspace.learnings
         try:
             changed = path.stat().st_mtime_ns
         except OSError:
             changed = 0
-        if changed == self._learnings_time:
+        if self._rules is not None and changed == self._learnings_time:
             return
         self._learnings_time = changed
+        self._rules = self._rules or Rules.built_in()
         try:
             self._rules = Rules.load(path)
         except RuleError as error:

@@ -11,7 +11,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from autokaggle_tui.poolmap import Likeness, Member, PoolMap, likeness, load_pool
 from autokaggle_tui.state import EngineState, State
@@ -21,6 +21,7 @@ from autokaggle_tui.ui.reading import READING, read_rules
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.closeness_card import TWIN
 from autokaggle_tui.ui.widgets.heat_map import HeatMap, Scale
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.wording import score_text
 from experiments.errors import AutokaggleError
@@ -66,7 +67,7 @@ class CorrelationScreen(PaneScreen[None]):
                 yield TableCard("", id="group-lines")
         yield Static(id="missing", markup=False)
         yield Static(id="pair", markup=False)
-        yield Footer(compact=True)
+        yield KeyBar()
 
     # Following.
 

@@ -11,7 +11,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Markdown, Static
+from textual.widgets import Markdown, Static
 
 from autokaggle_tui.roundfiles import Text
 from autokaggle_tui.state import EngineState, State, Verdict
@@ -21,11 +21,13 @@ from autokaggle_tui.ui.panescreen import NO_ENGINE, PaneScreen
 from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.document import DocumentPage, Paper
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.sheet import Column, Line, Sheet
 from autokaggle_tui.ui.widgets.verdict_log import SIGNS
 from autokaggle_tui.workspace import round_name
 from experiments.errors import RuleError
+from experiments.jail import read_text
 from experiments.learnings import BUILT_IN, FILE_NAME, Rule, Rules
 from experiments.text import clean, one_line
 
@@ -64,7 +66,7 @@ class LearningsScreen(PaneScreen[None]):
     """The document, a table of its rules, and what the selected one did lately."""
 
     CSS_PATH = "learnings.tcss"
-    ALLOW_IN_MAXIMIZED_VIEW = "Footer, #parts"
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyBar, #parts"
     AUTO_FOCUS = "#rules Rows"
     BINDINGS: ClassVar[list[Any]] = bindings("editor", show=True)
 
@@ -95,7 +97,7 @@ class LearningsScreen(PaneScreen[None]):
                     yield TableCard("")
             with Pane(FILE_NAME, number=3, id="document"):
                 yield DocumentPage()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     async def on_mount(self) -> None:
         """Keep an eye on the file."""
@@ -209,7 +211,7 @@ class LearningsScreen(PaneScreen[None]):
     def _read(self) -> None:
         path = self.cockpit.workspace.learnings
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, links=True)
         except FileNotFoundError:
             reading = Reading(rules=Rules.built_in(), problem=f"{FILE_NAME} is missing: the built-in rules apply.")
         except UnicodeDecodeError as error:

@@ -16,16 +16,16 @@ from textual.binding import Binding
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from autokaggle_tui.commands import Answer, in_one_line
-from autokaggle_tui.config import load_config
 from autokaggle_tui.ledger import Usage, models_used
 from autokaggle_tui.state import EngineState, Spent, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.panescreen import NO_ENGINE, PaneScreen
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.sheet import Column, Line, Rows, Sheet
 from autokaggle_tui.wording import cost_text, count_text
@@ -116,7 +116,7 @@ class ModelsScreen(PaneScreen[None]):
             with Pane("Test call", number=3, id="test"), VerticalScroll():
                 yield Static(ABOUT, id="about", markup=False)
                 yield TableCard("", id="said")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Find out what there is to choose from."""
@@ -298,6 +298,8 @@ class ModelsScreen(PaneScreen[None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _read(self) -> None:
+        from autokaggle_tui.config import load_config
+
         workspace = self.cockpit.workspace
         by_role: Mapping[str, str] = {}
         used: Mapping[str, Usage] = {}

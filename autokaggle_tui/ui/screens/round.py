@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Footer, TabbedContent, TabPane, Tabs
+from textual.widgets import TabbedContent, TabPane, Tabs
 
 from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.editor import edit
@@ -23,6 +23,7 @@ from autokaggle_tui.ui.widgets.code_page import CodePage
 from autokaggle_tui.ui.widgets.code_view import CodeView
 from autokaggle_tui.ui.widgets.document import DocumentPage, Paper
 from autokaggle_tui.ui.widgets.find_bar import FindBar
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.log_page import LogPage
 from autokaggle_tui.ui.widgets.marks import fold_text, stopwatch
 from autokaggle_tui.ui.widgets.overview import Overview, Surroundings
@@ -81,7 +82,7 @@ class RoundScreen(FollowingScreen[None]):
             with TabPane("6 Findings", id="tab-findings"):
                 yield DocumentPage(id="findings")
         yield FindBar()
-        yield Footer(compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """The tabs take no focus: what they show does."""

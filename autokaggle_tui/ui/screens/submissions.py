@@ -12,10 +12,9 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from autokaggle_tui.commands import in_one_line
-from autokaggle_tui.config import load_config
 from autokaggle_tui.failures import explain
 from autokaggle_tui.ledger import (
     Candidate,
@@ -34,6 +33,7 @@ from autokaggle_tui.ui.keymap import bindings, key_of
 from autokaggle_tui.ui.panescreen import PaneScreen
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
 from autokaggle_tui.ui.widgets.card import MUTED
+from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.ledger_lines import (
     before_sending,
     blend_line,
@@ -135,7 +135,7 @@ class SubmissionsScreen(PaneScreen[None]):
                     Column("why", flows=True),
                     missing="Nothing waits to be sent.",
                 )
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """The first part, and an eye on the two files that people edit."""
@@ -329,6 +329,8 @@ class SubmissionsScreen(PaneScreen[None]):
         self.app.call_from_thread(self._take, self._reading_now(self.cockpit.state))
 
     def _reading_now(self, state: State) -> Reading:
+        from autokaggle_tui.config import load_config
+
         workspace = self.cockpit.workspace
         problem = ""
         limit, deadline = self._reading.limit, self._reading.deadline

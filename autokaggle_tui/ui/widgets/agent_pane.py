@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.app import ComposeResult
 
-from autokaggle_tui.state import EngineState, PhaseNow, Spent, State
-from autokaggle_tui.ui.feed import StreamRow
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.stream_log import StreamLog
 from autokaggle_tui.wording import count_text
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, PhaseNow, State
+    from autokaggle_tui.ui.feed import StreamRow
 
 WINDOW_SECONDS: Final = 3.0
 LEAST_SECONDS: Final = 1.0
@@ -44,6 +46,7 @@ class AgentPane(Pane):
         self._role = role
         self._spoken: deque[tuple[float, int]] = deque()
         self._shown: tuple[str, tuple[str, ...]] | None = None
+        self.subtitle("idle")
 
     def compose(self) -> ComposeResult:
         """The log fills it."""
@@ -64,11 +67,12 @@ class AgentPane(Pane):
         phase = state.now.phase
         active = phase if phase is not None and phase.role == self._role and engine in AT_WORK else None
         model = active.model if active else state.now.models.get(self._role, "")
-        used = state.by_role.get(self._role, Spent())
+        used = state.by_role.get(self._role)
+        spoken = used.output_tokens if used is not None else 0
         told = (
             model.rpartition("/")[2],
             self._pace(now, active),
-            f"{count_text(used.output_tokens)} tokens" if used.output_tokens and self.size.width >= ROOMY else "",
+            f"{count_text(spoken)} tokens" if spoken and self.size.width >= ROOMY else "",
             f"context {context:.0%}" if context is not None else "",
         )
         title = self._role.capitalize() if active is None else f"{self._role.capitalize()} ● {_name(active)}"

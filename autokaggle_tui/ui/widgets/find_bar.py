@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual import on
-from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
@@ -35,32 +34,35 @@ class FindBar(Horizontal):
     class Done(Message):
         """The words are complete: the keys belong to what is looked through again."""
 
-    def compose(self) -> ComposeResult:
-        """Label, words, place."""
-        yield Static("find", classes="find--label", markup=False)
-        yield Input(compact=True, select_on_focus=False)
-        yield Static(classes="find--place", markup=False)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._label = Static("find", markup=False)
+        self._input = Input(compact=True, select_on_focus=False)
+        self._place = Static(classes="find--place", markup=False)
 
     def open(self, label: str = "find") -> None:
         """Ask for words."""
-        self.query_one(".find--label", Static).update(label)
+        if not self.children:
+            # Nobody waits for what is not seen yet.
+            self.mount(self._label, self._input, self._place)
+        self._label.update(label)
         self.display = True
-        self.query_one(Input).focus()
+        self._input.focus()
 
     def close(self) -> None:
         """Forget the words."""
-        self.query_one(Input).value = ""
+        self._input.value = ""
         self.tell("")
         self.display = False
 
     @property
     def words(self) -> str:
         """What is looked for."""
-        return self.query_one(Input).value
+        return self._input.value
 
     def tell(self, place: str) -> None:
         """Say which of the places is shown, e.g. ``2 of 7``."""
-        self.query_one(".find--place", Static).update(Content(place))
+        self._place.update(Content(place))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
 from autokaggle_tui.durations import format_duration
-from autokaggle_tui.state import EngineState, Now, State
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.lines import Line, width_of
 from autokaggle_tui.ui.widgets.marks import ENGINE_MARKS, stopwatch
 from autokaggle_tui.wording import arrow, cost_text, count_text, gain_text, score_text
 from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Now, State
 
 TWO_LINES_BELOW = 100
 LEAST_ROWS_FOR_TWO = 20
@@ -26,13 +28,14 @@ GAME = ("mark", "brand", "competition", "metric", "folds")
 SCORES = ("best", "gain", "board")
 FAR = ("round", "cost")
 HOW = ("elapsed", "sandbox", "engine")
-FORMS = {"unsafe": "sandbox", "limit": "elapsed"}
-"""Parts that take the place of another: a sandbox that is off, the elapsed time with its limit."""
+FORMS = {"unsafe": "sandbox", "limit": "elapsed", "held": "engine"}
+"""Parts that take the place of another: a sandbox that is off, the time with its limit, an engine and why it waits."""
 
 PRIORITY = (
     "mark",
     "engine",
     "best",
+    "held",
     "competition",
     "round",
     "cost",
@@ -63,12 +66,13 @@ METRICS: Mapping[str, str] = {
 """Metrics as people write them; others are shown as the config has them."""
 
 Parts = Mapping[str, Line]
+BRAND: Parts = {"mark": (("◆", "bold $text-accent"),), "brand": ((" autokaggle ", "bold"),)}
 
 
 def parts(state: State, engine: EngineState, now: float) -> Parts:
     """The pieces of the header by name; those that have nothing to say are missing."""
     run, best = state.now, state.best
-    found: dict[str, Line] = {"mark": (("◆", "bold $text-accent"),), "brand": ((" autokaggle ", "bold"),)}
+    found: dict[str, Line] = dict(BRAND)
     if run.competition:
         found["competition"] = ((f" {one_line(run.competition, 60)}", "bold"),)
     if run.metric:
@@ -97,9 +101,15 @@ def parts(state: State, engine: EngineState, now: float) -> Parts:
         off = run.sandbox in ("", "off")
         tier = "off" if off else one_line(run.sandbox, 20)
         found["unsafe" if off else "sandbox"] = ((f"sandbox {tier}", "$text-warning" if off else MUTED),)
-    sign, style = ENGINE_MARKS[engine]
-    found["engine"] = ((f"{sign} {engine}", f"bold {style}"),)
+    found["engine"] = _engine(engine)
+    if run.held and engine in ("pausing", "paused"):
+        found["held"] = (*found["engine"], (f": {one_line(run.held, 60)}", ENGINE_MARKS[engine][1]))
     return found
+
+
+def _engine(engine: EngineState) -> Line:
+    sign, style = ENGINE_MARKS[engine]
+    return ((f"{sign} {engine}", f"bold {style}"),)
 
 
 def _board(state: State) -> float | None:
@@ -158,7 +168,7 @@ class HeaderBar(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._parts: Parts = {}
+        self._parts: Parts = {**BRAND, "engine": _engine("reading")}
 
     def show(self, state: State, engine: EngineState, now: float) -> None:
         """Show how things stand."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.content import Content
@@ -12,12 +12,14 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from autokaggle_tui.state import EngineState, Notice, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
 from autokaggle_tui.ui.widgets.lines import Line, hanging
-from experiments.learnings import Rule, Rules
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Notice, State
+    from experiments.learnings import Rule, Rules
 
 KEPT = 30
 """Notices that are shown."""

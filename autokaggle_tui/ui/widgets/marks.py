@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from autokaggle_tui.state import EngineState, Now
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.wording import clock_text
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Now
 
 STATUS_STYLES: Mapping[str, str] = {
     "open": "$text-accent",

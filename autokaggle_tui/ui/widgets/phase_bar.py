@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from autokaggle_tui.state import EngineState, Now, PhaseDone, State
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
 from autokaggle_tui.ui.widgets.lines import Line, width_of
 from autokaggle_tui.ui.widgets.marks import ENGINE_MARKS, fold_text, progress, stopwatch
 from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Now, PhaseDone, State
 
 COURSE = ("research", "plan", "review", "code", "run", "findings", "verify")
 """What every round goes through; a retrospective, a revision, fixes and a submission come in between."""
@@ -153,7 +156,7 @@ class PhaseBar(Widget):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._said: Line = ()
+        self._said: Line = _reading()
         self._steps: tuple[Step, ...] = ()
         self._fraction: float | None = None
         self._figures: tuple[str, ...] = ()
@@ -213,7 +216,7 @@ def _over(state: State, engine: EngineState) -> Line:
         phase = f" at {_word(at)}" if at else ""
         return (f"{sign} the engine died{place}{phase}", f"bold {style}"), ("; what is done is kept", MUTED)
     if engine == "reading":
-        return ((f"{sign} reading the registry", style),)
+        return _reading()
     if engine == "starting":
         return ((f"{sign} the engine is starting", style),)
     if now.mode == "ended" and now.outcome:
@@ -221,6 +224,11 @@ def _over(state: State, engine: EngineState) -> Line:
     if now.mode == "idle":
         return ((f"{sign} nothing has run here yet", MUTED),)
     return ()
+
+
+def _reading() -> Line:
+    sign, style = ENGINE_MARKS["reading"]
+    return ((f"{sign} reading the registry", style),)
 
 
 def _figures(now: Now, fraction: float | None, engine: EngineState, at: float) -> tuple[str, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autokaggle_tui.state import Now, Result
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
 from autokaggle_tui.ui.widgets.lines import Piece
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES, fold_text
 from autokaggle_tui.wording import MARKS, clock_text, cost_text, gain_text, score_text
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import Now, Result
 
 GAP = 2
 MARGIN = 1
@@ -42,7 +45,7 @@ class Column:
     Attributes:
         name: What settings call it.
         piece: What stands in it, and its style.
-        key: What it sorts by; results without it come last.
+        key: What it sorts by, given +1 when higher scores are better and -1 when lower; results without it come last.
         descending: Whether the larger come first.
     """
 
@@ -50,7 +53,7 @@ class Column:
     title: str
     width: int
     piece: Callable[[Result, Context], Piece]
-    key: Callable[[Result, Now], Key]
+    key: Callable[[Result, int], Key]
     right: bool = False
     descending: bool = True
 
@@ -111,7 +114,7 @@ COLUMNS: Mapping[str, Column] = {
             "cv",
             7,
             _score,
-            lambda result, now: None if result.score is None else result.score * now.better,
+            lambda result, better: None if result.score is None else result.score * better,
             right=True,
         ),
         Column("gain", "Δ best", 8, _gain, lambda result, _: result.gain, right=True),
@@ -121,7 +124,7 @@ COLUMNS: Mapping[str, Column] = {
             "lb",
             7,
             lambda result, _: ("" if result.lb is None else score_text(result.lb), "$text-warning"),
-            lambda result, now: None if result.lb is None else result.lb * now.better,
+            lambda result, better: None if result.lb is None else result.lb * better,
             right=True,
         ),
         Column("rho", "ρ pool", 7, _rho, lambda result, _: result.rho, right=True, descending=False),
@@ -169,13 +172,13 @@ def layout(width: int, results: Collection[Result]) -> tuple[Placed, ...]:
     widths["model"] = 12 if roomy else 7
     widths["cv"] = widths["lb"] = max(min(digits, 14), 7)
     widths["gain"] = widths["cv"] + 1
-    chosen, nowhere = set(ALWAYS), Now()
+    chosen = set(ALWAYS)
 
     def left() -> int:
         return width - 2 * MARGIN - sum(widths[name] + GAP for name in chosen if name != "idea")
 
     for name in MORE:
-        if not any(COLUMNS[name].key(result, nowhere) is not None for result in results):
+        if not any(COLUMNS[name].key(result, 1) is not None for result in results):
             continue
         chosen.add(name)
         if left() < LEAST_IDEA + (4 if name != "rho" else 0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.content import Content
@@ -11,7 +11,6 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from autokaggle_tui.state import EngineState, Now, Result, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.cursor_view import CursorView
@@ -19,6 +18,9 @@ from autokaggle_tui.ui.widgets.lines import Line, fit
 from autokaggle_tui.ui.widgets.rounds_columns import COLUMNS, GAP, MARGIN, ROOMY, Context, Placed, layout
 from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Now, Result, State
 
 NATURAL = "round"
 
@@ -72,7 +74,8 @@ class RoundsTable(CursorView):
         self.descending = True
         self._results: Mapping[str, Result] = {}
         self._reading = True
-        self._facts = Context(Now(), None)
+        self._facts: Context | None = None
+        self._short = True
         self._names: list[str] = []
         self._said = ""
         self._columns: tuple[Placed, ...] = ()
@@ -103,7 +106,7 @@ class RoundsTable(CursorView):
             self._reading = engine == "reading"
             self.refresh()
         before, results = self._results, state.results
-        context, was = Context(state.now, state.champion, self._facts.short), self._facts
+        context, was = Context(state.now, state.champion, self._short), self._facts
         self._facts = context
         if results is not before:
             self._results = results
@@ -114,9 +117,9 @@ class RoundsTable(CursorView):
                 if results[name] is not before.get(name):
                     self.refresh_item(index)
         changed: set[str | None] = set()
-        if was.champion != context.champion:
+        if was is not None and was.champion != context.champion:
             changed |= {was.champion, context.champion}
-        if _ticking(was.now) != _ticking(context.now):
+        if was is not None and _ticking(was.now) != _ticking(context.now):
             changed |= {was.now.experiment, context.now.experiment, _round_name(was), _round_name(context)}
         for index, name in enumerate(self._names if changed else ()):
             if name in changed:
@@ -193,7 +196,7 @@ class RoundsTable(CursorView):
         """The rows as they are seen, for the clipboard."""
         titles = "\t".join(column.title for column, _, _ in self._columns)
         rows = (
-            "\t".join(column.piece(self._results[name], self._facts)[0].strip() for column, _, _ in self._columns)
+            "\t".join(column.piece(self._results[name], self._known)[0].strip() for column, _, _ in self._columns)
             for name in self._names
         )
         return "\n".join((titles, *rows))
@@ -205,7 +208,7 @@ class RoundsTable(CursorView):
     def _row(self, result: Result) -> Line:
         pieces = [(" " * MARGIN, "")]
         for column, _, room in self._columns:
-            text, style = column.piece(result, self._facts)
+            text, style = column.piece(result, self._known)
             pieces.append((fit(text, room, right=column.right) + " " * GAP, style))
         return tuple(pieces)
 
@@ -234,12 +237,17 @@ class RoundsTable(CursorView):
         results = [result for result in reversed(list(self._results.values())) if _holds(result, wanted)]
         if self.sort_column == NATURAL:
             return [result.name for result in (results if self.descending else reversed(results))]
-        key, now = COLUMNS[self.sort_column].key, self._facts.now
-        keyed = [(key(result, now), result.name) for result in results]
+        key, better = COLUMNS[self.sort_column].key, 1 if self._facts is None else self._facts.now.better
+        keyed = [(key(result, better), result.name) for result in results]
         known = [pair for pair in keyed if pair[0] is not None and pair[0] == pair[0] and pair[0] != ""]
         known.sort(key=lambda pair: pair[0], reverse=self.descending)  # type: ignore[arg-type, return-value]
         placed = {name for _, name in known}
         return [name for _, name in known] + [name for _, name in keyed if name not in placed]
+
+    @property
+    def _known(self) -> Context:
+        assert self._facts is not None, "there are no rows without facts"
+        return self._facts
 
     @property
     def _words(self) -> list[str]:
@@ -258,7 +266,9 @@ class RoundsTable(CursorView):
     def _lay_out(self) -> None:
         width = self.scrollable_content_region.width
         columns = layout(width, self._results.values())
-        self._facts = Context(self._facts.now, self._facts.champion, width < ROOMY)
+        self._short = width < ROOMY
+        if self._facts is not None:
+            self._facts = Context(self._facts.now, self._facts.champion, self._short)
         if columns != self._columns:
             self._columns = columns
             self.refresh()

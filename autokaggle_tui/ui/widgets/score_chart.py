@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual import events
@@ -13,11 +14,13 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.widget import Widget
 
-from autokaggle_tui.state import EngineState, Result, State
 from autokaggle_tui.ui.widgets.braille import Canvas
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
 from autokaggle_tui.ui.widgets.lines import Line, Looks, fit
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, Result, State
 
 BEST, KEPT, OTHER, BOARD = "$text-accent", "$text-success", MUTED, "$text-warning"
 BOARD_SIGN, BOARD_ABOVE, BOARD_BELOW = "◇", "▵", "▿"

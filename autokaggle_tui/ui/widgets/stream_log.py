@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -17,6 +17,8 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
+from autokaggle_tui.ui.widgets.card import MUTED
+from autokaggle_tui.ui.widgets.lines import Looks
 from autokaggle_tui.ui.widgets.paragraphs import Hit, Paragraphs, TextRow
 
 GLYPHS: Final = {
@@ -30,6 +32,21 @@ GLYPHS: Final = {
     "skipped": "… ",
 }
 """What the first row of a piece begins with, by its look; the rows below are indented as far."""
+STYLES: Final = {
+    "reasoning": f"{MUTED} italic",
+    "phase": "$text-primary bold",
+    "call": "$text-accent",
+    "result": MUTED,
+    "skipped": MUTED,
+    "answer-yes": "$text-success",
+    "answer-no": "$text-error",
+    "answer-again": "$text-warning",
+    "unfit": "$text-warning",
+    "hit": "$foreground on $warning 40%",
+    "hit-now": "$background on $warning bold",
+    "new": "$background on $primary bold",
+}
+"""How looks are painted. Component classes would cost each log a dozen passes through the stylesheet."""
 ANSWERS: Final = {"REJECT": "answer-no", "REVISE": "answer-again"}
 """How answers look by their word; any other is a yes."""
 
@@ -49,28 +66,14 @@ class StreamLog(ScrollView, can_focus=True):
         overflow-y: auto;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
-        & > .stream-log--text, & > .stream-log--log { color: $foreground; }
-        & > .stream-log--reasoning { color: $text-muted; text-style: italic; }
-        & > .stream-log--phase { color: $text-primary; text-style: bold; }
-        & > .stream-log--call { color: $text-accent; }
-        & > .stream-log--result, & > .stream-log--skipped { color: $text-muted; }
-        & > .stream-log--answer-yes { color: $text-success; }
-        & > .stream-log--answer-no { color: $text-error; }
-        & > .stream-log--answer-again, & > .stream-log--unfit { color: $text-warning; }
-        & > .stream-log--hit { background: $warning 40%; color: $foreground; }
-        & > .stream-log--hit-now { background: $warning; color: $background; text-style: bold; }
-        & > .stream-log--new { background: $primary; color: $background; text-style: bold; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"stream-log--{name}" for name in (*GLYPHS, "text", "log", "reasoning", "hit", "hit-now", "new")
-    }
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._paragraphs = Paragraphs({look: cell_len(glyph) for look, glyph in GLYPHS.items()})
         self._strips: LRUCache[tuple[int, int, int], Strip] = LRUCache(256)
-        self._looks: dict[str, Style] = {}
+        self._looks = Looks(self)
         self._following = True
         self._moving = False
         self._unseen = 0
@@ -310,13 +313,7 @@ class StreamLog(ScrollView, can_focus=True):
                 yield Hit(row.paragraph.number, found.start(), found.end())
 
     def _style(self, look: str) -> Style:
-        style = self._looks.get(look)
-        if style is None:
-            name = f"stream-log--{look}"
-            known = name in self.COMPONENT_CLASSES
-            style = self.get_component_rich_style(name if known else "stream-log--text")
-            self._looks[look] = style
-        return style
+        return self._looks[STYLES.get(look, "")]
 
 
 def _look(answer: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.content import Content
@@ -11,12 +12,14 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from autokaggle_tui.state import EngineState, State, Verdict
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.cursor_view import CursorView
 from autokaggle_tui.ui.widgets.lines import Line, hanging
 from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
+
+if TYPE_CHECKING:
+    from autokaggle_tui.state import EngineState, State, Verdict
 
 KEPT = 100
 """Verdicts that are shown."""
