@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -73,7 +72,7 @@ def _restore(workspace: Workspace, backup: Backup, wrong: str, spoilt: list[Path
     for path in workspace.rounds.glob("*"):
         match = _PUBLISHED.fullmatch(path.name)
         if match and match[1] not in known.settled:
-            _link(path, aside / workspace.rounds.name / path.name)
+            _copy(path, aside / workspace.rounds.name / path.name)
     # A journal of the damaged file would be rolled back into the one that takes its place: it goes first.
     for path in (*spoilt, *(Path(f"{workspace.facts}{ending}") for ending in SIDECARS), workspace.facts):
         if path.exists():
@@ -147,10 +146,7 @@ def _names(first: str) -> Iterator[str]:
         number += 1
 
 
-def _link(path: Path, place: Path) -> None:
-    """Keep a file under a second name: publishing another one under the first leaves it alone."""
+def _copy(path: Path, place: Path) -> None:
+    """A copy of a published file; not a hard link: files with a second name are adopted from nobody."""
     make_folder(place.parent)
-    try:
-        os.link(path, place, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(path, place, follow_symlinks=False)
+    shutil.copy2(path, place, follow_symlinks=False)
