@@ -348,3 +348,12 @@ def test_a_submission_of_which_nobody_knows_is_settled_before_the_run_ends(works
         ("intent", ""),
     ]
     assert [state for state, _ in told[4:]] == ["accepted"]
+
+
+def test_what_crashed_code_did_finish_leaves_no_files(workspace: Workspace):
+    broken = MEAN.replace("    rng", "    if ctx.fold == 4:\n        raise ValueError('boom')\n    rng", 1)
+    change_config(workspace, compute={"slots": 1})
+    code, events = play(workspace, 1, own(1, broken) | {(1, "fix"): MEAN})
+    assert code == 0 and statuses(workspace) == {"R01": "keep"}
+    assert [data["status"] for data in kinds(events, "fold_done")] == ["ok"] * 4 + ["crash"] + ["ok"] * 5
+    assert not list((workspace.cache / "folds").glob("*.npz"))
