@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from autokaggle_tui.commands import Answer, ask
 from autokaggle_tui.loading import load_round, load_rounds
 from autokaggle_tui.status import load_status
 from autokaggle_tui.workspace import Workspace
+from backends.platforms.local_platform import LEDGER
 from experiments.errors import ConfigError, WorkspaceError
 from experiments.registry import Registry
+from experiments.schema import Row
 
 from .conftest import change_config, kinds, play
+from .invariants import platform_folder
 
 PLAN = "---\nkind: model\nfamily: {family}\nhypothesis: it is worth a try\n---\n\n# Plan\n"
 HEAD = "import numpy as np\n\n\ndef fit_predict(train, valid, test, ctx):\n"
@@ -318,3 +322,38 @@ def test_an_unknown_model_is_a_config_error(workspace: Workspace):
     change_config(workspace, models={"builder": "gpt-9"})
     with pytest.raises(ConfigError, match="playbook"):
         play(workspace, 1)
+
+
+def test_a_submission_of_which_nobody_knows_is_settled_before_the_run_ends(workspace: Workspace, tmp_path: Path):
+    ledger = platform_folder(workspace.root, tmp_path / "home") / LEDGER
+    aside = ledger.with_suffix(".aside")
+
+    def listen(row: Row) -> None:
+        if row["kind"] == "submission" and not aside.exists() and row["data"]["state"] == "intent" and not found:
+            found.append(row)
+            ledger.rename(aside)
+            ledger.mkdir()
+        elif row["kind"] == "phase_done" and row["data"]["phase"] == "submit":
+            ledger.rmdir()
+            aside.rename(ledger)
+
+    found: list[Row] = []
+    code, events = play(workspace, 1, on_event=listen)
+    assert code == 0
+    told = [(data["state"], data["note"].split(":")[0].split(";")[0]) for data in kinds(events, "submission")]
+    assert told[:4] == [
+        ("intent", ""),
+        ("intent", "nobody knows whether it arrived"),
+        ("refused", "never arrived"),
+        ("intent", ""),
+    ]
+    assert [state for state, _ in told[4:]] == ["accepted"]
+
+
+def test_what_crashed_code_did_finish_leaves_no_files(workspace: Workspace):
+    broken = MEAN.replace("    rng", "    if ctx.fold == 4:\n        raise ValueError('boom')\n    rng", 1)
+    change_config(workspace, compute={"slots": 1})
+    code, events = play(workspace, 1, own(1, broken) | {(1, "fix"): MEAN})
+    assert code == 0 and statuses(workspace) == {"R01": "keep"}
+    assert [data["status"] for data in kinds(events, "fold_done")] == ["ok"] * 4 + ["crash"] + ["ok"] * 5
+    assert not list((workspace.cache / "folds").glob("*.npz"))

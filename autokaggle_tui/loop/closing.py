@@ -8,7 +8,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import RunClock
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.runner import Runner
-from autokaggle_tui.loop.submitting import decide, submit, submitted
+from autokaggle_tui.loop.submitting import decide, reconcile, submit, submitted
 from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.jail import read_text
@@ -29,6 +29,7 @@ class Closing:
     async def close(self) -> None:
         """Blend what is new, choose the best there is, submit it unless that was done."""
         await self._blend()
+        reconcile(self.campaign, self.platform, noted=True)
         best = self._best() or self._partial()
         registry = self.campaign.registry
         if best is None:

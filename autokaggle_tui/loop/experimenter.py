@@ -254,6 +254,10 @@ class Experimenter:
         campaign = self.campaign
         registry = campaign.registry
         known = registry.experiment(name)
+        changed = known is not None and bool(code) and known["code_sha"] != sha256_text(code)
+        if changed:
+            # What the code that crashed did finish is of no use to other code.
+            self.runner.discard(name)
         with registry.transaction():
             registry.upsert(
                 "experiments",
@@ -273,7 +277,7 @@ class Experimenter:
                 status="running",
                 started_at=known["started_at"] if known else registry.clock(),
             )
-            if known is not None and code and known["code_sha"] != sha256_text(code):
+            if changed:
                 registry.execute("DELETE FROM folds WHERE experiment = ?", [name])
             registry.event(
                 "experiment_started",

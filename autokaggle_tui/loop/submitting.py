@@ -76,7 +76,7 @@ async def submit(
 
     Raises:
         DataError: The prediction does not make a valid submission file.
-        PlatformError: The platform cannot be reached; the intent is settled at the next start.
+        PlatformError: The platform cannot be reached; the intent, with a note, is settled by ``reconcile``.
     """
     registry = campaign.registry
     name = experiment["id"]
@@ -108,7 +108,13 @@ async def submit(
         receipt = Receipt(ref="", state="refused", public_score=None, message="this very file was submitted before")
         told(receipt)
         return receipt
-    receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=registry.now())
+    try:
+        receipt = await asyncio.to_thread(platform.submit, file, token=token, sha256=sha, now=registry.now())
+    except PlatformError as error:
+        with registry.transaction():
+            registry.update("submissions", number, note=f"nobody knows whether it arrived: {error.message}")
+            _tell(registry, number, experiment["round"])
+        raise
     _record(campaign, number, experiment["round"], receipt, told)
     return receipt
 
@@ -123,13 +129,16 @@ def write_submission(campaign: Campaign, stored: Path, file: Path) -> None:
     write_atomic(file, buffer.getvalue().encode())
 
 
-def reconcile(campaign: Campaign, platform: Platform) -> None:
-    """Settle intents that a crash left open, and take over what the platform lists and the registry does not know.
+def reconcile(campaign: Campaign, platform: Platform, *, noted: bool = False) -> None:
+    """Settle intents that a crash or a failing platform left open; take over what only the platform knows.
 
     What belongs to an experiment that is not known yet waits until that is submitted again, which it then is not.
+
+    Args:
+        noted: Of the intents only those of which ``submit`` noted that they failed: others may be on their way.
     """
     registry = campaign.registry
-    for row in registry.rows("SELECT * FROM submissions WHERE state = 'intent'"):
+    for row in registry.rows("SELECT * FROM submissions WHERE state = 'intent' AND (note != '' OR NOT ?)", [noted]):
         try:
             receipt = platform.find(row["token"])
         except PlatformError as error:

@@ -104,7 +104,9 @@ class Siege:
                 tally.starts += 1
                 tally.faults += strike.faults
                 arena.history.append(str(strike))
-                over, closed = arena.finished(), strike.code is not None and strike.code >= 0
+                over = arena.finished()
+                # What the last engine could not write or remove any more would be put right by the next.
+                closed = strike.code == 0 and not any(kind.startswith("unlink") for kind in strike.faults)
                 found += [*_judge(strike, over), *map(str, arena.check_standing())]
                 if over or found or peace:
                     break
@@ -127,13 +129,18 @@ class Siege:
         if not found:
             return
         kept = self.keep / arena.folder.name
-        shutil.copytree(arena.folder, kept, ignore_dangling_symlinks=True)
+        shutil.copytree(arena.folder, kept, symlinks=True, ignore=_no_files)
         if arena.disk != arena.folder:
-            shutil.copytree(arena.disk, kept / "disk", ignore_dangling_symlinks=True)
+            shutil.copytree(arena.disk, kept / "disk", symlinks=True, ignore=_no_files)
         (kept / "history").write_text("\n".join([*arena.history, "", *found]) + "\n")
         self.say(f"  {arena.folder.name}: {len(found)} findings, kept in {kept}")
         for text in found[:8]:
             self.say(f"    {text}")
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    """The doors of slots among these: sockets cannot be copied."""
+    return [name for name in names if (Path(folder) / name).is_socket()]
 
 
 def _judge(strike: Strike, over: bool) -> list[str]:
