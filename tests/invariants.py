@@ -89,7 +89,7 @@ def check_finished(
     """What must hold of a campaign that one run of so many rounds has ended.
 
     Args:
-        whole: No fold was killed by itself: every round has all its phases, and no code ran twice.
+        whole: No fold was killed by itself: every round has all its phases.
         closed: The engine came to its end; one killed right after the last fact leaves its exports behind.
     """
     found = check_standing(root, told, platform)
@@ -190,6 +190,11 @@ def _doubled(facts: sqlite3.Connection) -> Iterator[Finding]:
 
 
 _UNIQUE = {
+    # After a crash the same code may run as another experiment: a strategist falls back to what it knows.
+    "fold key with two results": (
+        "SELECT f.key, count(*) FROM folds f JOIN experiments e ON e.id = f.experiment WHERE f.key != '' "
+        "AND e.status NOT IN ('crash', 'timeout', 'killed', 'invalid') GROUP BY f.key HAVING count(*) > 1"
+    ),
     "verdict given twice": (
         "SELECT round, phase, author, rule, reason, count(*) FROM verdicts WHERE round IS NOT NULL AND NOT (author = "
         "'engine') GROUP BY round, phase, author, rule, reason HAVING count(*) > 1"
@@ -202,9 +207,6 @@ _UNIQUE = {
     ),
     "champion crowned twice": "SELECT experiment, count(*) FROM champions GROUP BY experiment HAVING count(*) > 1",
 }
-
-# After a crash the same code may run as another experiment: a strategist falls back to what it knows.
-_SAME_KEY = "SELECT key, count(*) FROM folds WHERE key != '' GROUP BY key HAVING count(*) > 1"
 
 
 def _published(root: Path, facts: sqlite3.Connection) -> Iterator[Finding]:
@@ -281,8 +283,6 @@ def _ended(facts: sqlite3.Connection, rounds: int, whole: bool) -> Iterator[Find
     yield from (
         Finding("lost", f"round {n} is {row['status']}") for n, row in played.items() if row["status"] == "open"
     )
-    for row in facts.execute(_SAME_KEY) if whole else ():
-        yield Finding("doubled", f"fold key with two results: {tuple(row)}")
     for row in facts.execute("SELECT id FROM experiments WHERE status = 'running'"):
         yield Finding("lost", f"{row['id']} still runs, says its row")
     done = {(row["round"], row["phase"]) for row in facts.execute("SELECT round, phase FROM phases")}

@@ -17,6 +17,7 @@ from experiments.backups import back_up, damage, find_backups
 from experiments.files import write_atomic
 from experiments.registry import Registry
 
+from .conftest import change_config
 from .test_recovery import check_invariants, finish, start
 
 MEGABYTE = 1 << 20
@@ -61,6 +62,8 @@ def test_a_campaign_goes_on_after_its_disk_was_full_and_read_only(
 ):
     monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(disk / "home"))
     workspace = Workspace(demo_workspace(disk / "demo"))
+    # So small a disk would only make the loop wait for room.
+    change_config(workspace, resources={"min_disk": "0"})
     for left in (0, 100_000, 600_000):
         ballast = fill(disk, left)
         done = engine(workspace)
