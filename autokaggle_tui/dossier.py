@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autokaggle_tui.fitting import fit, intact
 from autokaggle_tui.roundfiles import PublishedFile, published
 from autokaggle_tui.workspace import Workspace, round_name
 from experiments.schema import Row, decode, open_viewer
@@ -164,9 +165,9 @@ def load_dossier(workspace: Workspace, name: str) -> Dossier:
         name: ``R07``, ``T03``, ``B01`` or an imported name.
 
     Raises:
-        RegistryError: There is no registry, or one of another version.
+        RegistryError: There is no registry, one of another version, or one with rows that cannot be.
     """
-    with contextlib.closing(open_viewer(workspace.facts)) as connection:
+    with intact(), contextlib.closing(open_viewer(workspace.facts)) as connection:
         # One snapshot, so that folds, champion and status belong together.
         connection.execute("BEGIN")
         return _Reader(connection, name).read(published(workspace, name))
@@ -196,41 +197,43 @@ class _Reader:
         rival, champion = self.rivals(mine)
         parent, stated = self.parent(known, plan)
         neighbours, compared = self.neighbours()
-        return Dossier(
-            self.name,
-            round=known["round"],
-            source=known.get("source", "round"),
-            kind=one_line(known["kind"]),
-            family=one_line(known["family"]),
-            idea=one_line(known["idea"]),
-            status=known["status"],
-            reason=one_line(known.get("reason", ""), 1000),
-            score=known.get("score"),
-            gain=known.get("gain"),
-            t=known.get("t"),
-            required_t=self.required_t(),
-            in_pool=bool(known.get("in_pool", 0)),
-            seconds=known.get("seconds", 0.0),
-            members=tuple((one_line(str(member)), float(weight)) for member, weight in known.get("members", ())),
-            params=known.get("params", {}),
-            folds=tuple(
-                Fold(row["fold"], row["status"], row["score"], row["seconds"], one_line(row["error"]))
-                for row in self.rows("SELECT * FROM folds WHERE experiment = ? ORDER BY fold", self.name)
-            ),
-            rival=rival,
-            champion=champion,
-            neighbours=neighbours,
-            compared=compared,
-            uses=self.uses(mine),
-            phases=self.phases(),
-            words=self.words(),
-            sent=tuple(
-                Sent(one_line(row["file"]), row["state"], row["public_score"], one_line(row["note"], 1000))
-                for row in self.rows("SELECT * FROM submissions WHERE experiment = ? ORDER BY id", self.name)
-            ),
-            files=files,
-            parent=parent,
-            stated=stated,
+        return fit(
+            Dossier(
+                self.name,
+                round=known["round"],
+                source=known.get("source", "round"),
+                kind=one_line(known["kind"]),
+                family=one_line(known["family"]),
+                idea=one_line(known["idea"]),
+                status=known["status"],
+                reason=one_line(known.get("reason", ""), 1000),
+                score=known.get("score"),
+                gain=known.get("gain"),
+                t=known.get("t"),
+                required_t=self.required_t(),
+                in_pool=bool(known.get("in_pool", 0)),
+                seconds=known.get("seconds", 0.0),
+                members=tuple((one_line(str(member)), float(weight)) for member, weight in known.get("members", ())),
+                params=known.get("params", {}),
+                folds=tuple(
+                    fit(Fold(row["fold"], row["status"], row["score"], row["seconds"], one_line(row["error"])))
+                    for row in self.rows("SELECT * FROM folds WHERE experiment = ? ORDER BY fold", self.name)
+                ),
+                rival=rival,
+                champion=champion,
+                neighbours=neighbours,
+                compared=compared,
+                uses=self.uses(mine),
+                phases=self.phases(),
+                words=self.words(),
+                sent=tuple(
+                    fit(Sent(one_line(row["file"]), row["state"], row["public_score"], one_line(row["note"], 1000)))
+                    for row in self.rows("SELECT * FROM submissions WHERE experiment = ? ORDER BY id", self.name)
+                ),
+                files=files,
+                parent=parent,
+                stated=stated,
+            )
         )
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
@@ -259,7 +262,7 @@ class _Reader:
     def rival(self, name: str) -> Rival:
         row = self.row("SELECT family, score FROM experiments WHERE id = ?", name) or {"family": "", "score": None}
         folds = self.rows("SELECT fold, score FROM folds WHERE experiment = ? AND score IS NOT NULL", name)
-        return Rival(name, one_line(row["family"]), row["score"], {fold["fold"]: fold["score"] for fold in folds})
+        return fit(Rival(name, one_line(row["family"]), row["score"], {fold["fold"]: fold["score"] for fold in folds}))
 
     def parent(self, known: Row, plan: Row) -> tuple[str | None, bool]:
         named = known.get("parent") or plan.get("parent")
@@ -286,7 +289,7 @@ class _Reader:
         closest = self.connection.execute(
             f"SELECT e.id, e.family, e.score, pearson FROM {near} ORDER BY pearson DESC, e.id LIMIT :closest", name
         )
-        return tuple(Neighbour(row[0], one_line(row[1]), row[2], row[3]) for row in closest), count
+        return tuple(fit(Neighbour(row[0], one_line(row[1]), row[2], row[3])) for row in closest), count
 
     def uses(self, mine: Row | None) -> tuple[Use, ...]:
         """Blends that took it, and scored ones that were free to take it and did not; newest first."""
@@ -302,7 +305,7 @@ class _Reader:
             weight = dict(row["members"]).get(self.name)
             if weight is None and not self._offered(mine, row):
                 continue
-            found.append(Use(row["id"], weight, row["score"], row["gain"], row["t"], row["status"]))
+            found.append(fit(Use(row["id"], weight, row["score"], row["gain"], row["t"], row["status"])))
         return tuple(found)
 
     def _offered(self, mine: Row, blend: Row) -> bool:
@@ -313,21 +316,23 @@ class _Reader:
 
     def phases(self) -> tuple[PhaseRecord, ...]:
         return tuple(
-            PhaseRecord(
-                row["phase"],
-                row["attempt"],
-                row["role"],
-                one_line(row["model"]),
-                row["outcome"],
-                row["seconds"],
-                one_line(str(row["detail"].get("line") or row["detail"].get("error") or "")),
+            fit(
+                PhaseRecord(
+                    row["phase"],
+                    row["attempt"],
+                    row["role"],
+                    one_line(row["model"]),
+                    row["outcome"],
+                    row["seconds"],
+                    one_line(str(row["detail"].get("line") or row["detail"].get("error") or "")),
+                )
             )
             for row in self.rows("SELECT * FROM phases WHERE round = ? ORDER BY at, rowid", self.number)
         )
 
     def words(self) -> tuple[Word, ...]:
         return tuple(
-            Word(row["phase"], row["author"], row["verdict"], row["rule"], one_line(row["reason"], 1000))
+            fit(Word(row["phase"], row["author"], row["verdict"], row["rule"], one_line(row["reason"], 1000)))
             for row in self.rows("SELECT * FROM verdicts WHERE round = ? ORDER BY id", self.number)
         )
 

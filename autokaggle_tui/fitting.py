@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, cast
+
+from experiments.errors import RegistryError
 
 Record = TypeVar("Record")
 Check = Callable[[Any], bool]
@@ -48,6 +51,22 @@ def fit(record: Record) -> Record:
         if not check(getattr(record, name)):
             raise MalformedError(f"{type(record).__name__}.{name} is {getattr(record, name)!r:.100}")
     return record
+
+
+@contextmanager
+def intact() -> Iterator[None]:
+    """For reading a registry: a row that is not what it should be is told as such.
+
+    Raises:
+        RegistryError: One was malformed.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise RegistryError(
+            f"the registry holds a row that cannot be ({detail:.200}).", hint="Restore autokaggle.db from a backup."
+        ) from error
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from autokaggle_tui.fitting import fit, intact
 from autokaggle_tui.state import Result, Submission
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import MetricError
@@ -180,10 +181,14 @@ def load_ledger(connection: sqlite3.Connection, *, above: float) -> Ledger:
     Args:
         connection: From ``experiments.schema.open_viewer``.
         above: Pairs correlated more than this are told.
+
+    Raises:
+        RegistryError: A row cannot be what it should be.
     """
     connection.execute("BEGIN")
     try:
-        return Ledger(_blends(connection), _pool(connection), _pairs(connection, above))
+        with intact():
+            return Ledger(_blends(connection), _pool(connection), _pairs(connection, above))
     finally:
         connection.execute("ROLLBACK")
 
@@ -323,18 +328,20 @@ def _blends(connection: sqlite3.Connection) -> tuple[Blend, ...]:
         "FROM experiments e WHERE kind = 'blend' ORDER BY started_at DESC, id DESC"
     )
     return tuple(
-        Blend(
-            name=row["id"],
-            round=row["round"],
-            status=row["status"],
-            reason=row["reason"],
-            members=tuple((name, weight) for name, weight in json.loads(row["members"])),
-            score=row["score"],
-            gain=row["gain"],
-            t=row["t"],
-            folds=row["folds"],
-            at=row["started_at"],
-            judged=judged.get(row["id"], ()),
+        fit(
+            Blend(
+                name=row["id"],
+                round=row["round"],
+                status=row["status"],
+                reason=row["reason"],
+                members=tuple((name, weight) for name, weight in json.loads(row["members"])),
+                score=row["score"],
+                gain=row["gain"],
+                t=row["t"],
+                folds=row["folds"],
+                at=row["started_at"],
+                judged=judged.get(row["id"], ()),
+            )
         )
         for row in rows
     )
@@ -356,7 +363,7 @@ def _judgements(connection: sqlite3.Connection) -> dict[str, tuple[Judgement, ..
     )
     found: dict[str, tuple[Judgement, ...]] = {}
     for row in rows:
-        told = Judgement(row["rule"], row["verdict"], row["reason"])
+        told = fit(Judgement(row["rule"], row["verdict"], row["reason"]))
         found[row["id"]] = (*found.get(row["id"], ()), told)
     return found
 
@@ -366,7 +373,7 @@ def _pool(connection: sqlite3.Connection) -> tuple[Prediction, ...]:
         "SELECT id, family, source, score FROM experiments e WHERE in_pool AND kind != 'blend' "
         "AND EXISTS (SELECT 1 FROM predictions p WHERE p.experiment = e.id) ORDER BY started_at, id"
     )
-    return tuple(Prediction(row["id"], row["family"], row["source"], row["score"]) for row in rows)
+    return tuple(fit(Prediction(row["id"], row["family"], row["source"], row["score"])) for row in rows)
 
 
 def _pairs(connection: sqlite3.Connection, above: float) -> tuple[Pair, ...]:
@@ -376,4 +383,4 @@ def _pairs(connection: sqlite3.Connection, above: float) -> tuple[Pair, ...]:
         "AND b IN (SELECT id FROM experiments WHERE in_pool AND kind != 'blend') ORDER BY pearson DESC",
         [above],
     )
-    return tuple(Pair(row["a"], row["b"], row["pearson"]) for row in rows)
+    return tuple(fit(Pair(row["a"], row["b"], row["pearson"])) for row in rows)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from autokaggle_tui.commander import Refused, obey_now
+from autokaggle_tui.commander import Refused
 from autokaggle_tui.engine import open_bench
 from autokaggle_tui.loading import load_prunable, load_round, load_state
 from autokaggle_tui.pruning import TOO_MUCH, mark, oldest, prunable, prune_above, remove
 from autokaggle_tui.reducing import reduce
+from autokaggle_tui.standin import obey_now
 from autokaggle_tui.state import State
 from autokaggle_tui.status import load_status
 from autokaggle_tui.usage import KINDS, disk_usage

@@ -7,6 +7,7 @@ which ``python -m tests.fuzz FILE TARGET`` runs again. Ends with 1 when anything
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def _watched(name: str, seconds: str) -> bool:
     with tempfile.TemporaryDirectory(prefix="autokaggle-fuzz-corpus-") as folder:
         corpus, words, kept = Path(folder) / "corpus", Path(folder) / "words", Path(tempfile.gettempdir())
         corpus.mkdir()
-        for number, seed in enumerate(target.seeds):
+        for number, seed in enumerate(target.seeds or _noise()):
             (corpus / f"seed-{number}").write_bytes(seed)
         words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
         # A file in the place of the seconds is an input to run once more.
@@ -56,7 +57,12 @@ def _watched(name: str, seconds: str) -> bool:
             if Path(seconds).is_file()
             else [f"-max_total_time={seconds}", *([f"-dict={words}"] if target.words else []), str(corpus)]
         )
-        limits = [f"-max_len={LONGEST_INPUT}", f"-timeout={SLOWEST_INPUT}", f"-rss_limit_mb={MOST_MEMORY_MB}"]
+        limits = [
+            f"-max_len={LONGEST_INPUT}",
+            f"-timeout={SLOWEST_INPUT}",
+            f"-rss_limit_mb={MOST_MEMORY_MB}",
+            "-len_control=0",
+        ]
         command = [sys.executable, "-m", "tests.fuzz", "--one", name]
         command += [*limits, f"-artifact_prefix={kept}/fuzz-{name}-", "-print_final_stats=1", *how]
         environment = {**os.environ, "AUTOKAGGLE_STATE_HOME": folder}
@@ -96,6 +102,11 @@ def _one(name: str, options: list[str]) -> int:
     atheris.Setup([f"fuzz-{name}", *options], run)
     atheris.Fuzz()
     return 0
+
+
+def _noise() -> list[bytes]:
+    """What structured values are drawn from: long enough that the drawing does not run out of it."""
+    return [random.Random(number).randbytes(LONGEST_INPUT // 2) for number in range(24)]
 
 
 def _escaped(word: bytes) -> str:

@@ -13,11 +13,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autokaggle_tui.commander import obey_now
+from autokaggle_tui.dossier import load_dossier
+from autokaggle_tui.ledger import load_ledger
 from autokaggle_tui.loading import load_round, load_rounds, load_state
 from autokaggle_tui.notifying import notice
 from autokaggle_tui.printing import print_round, print_rounds, print_status, print_submissions
 from autokaggle_tui.reducing import reduce
+from autokaggle_tui.standin import obey_now
 from autokaggle_tui.state import State
 from autokaggle_tui.status import describe, load_status
 from autokaggle_tui.ui.feed import Feed
@@ -164,6 +166,11 @@ def _database(damages: list[Damage]) -> None:
             if found is not None:
                 print_round(found, Path("none"))
     shown(out.getvalue(), 10_000_000)
+    for name in ("R12", "R06"):
+        refused(load_dossier, workspace, name)
+    connection = open_viewer(workspace.facts)
+    refused(load_ledger, connection, above=0.9)
+    connection.close()
     feed = Feed(workspace, patience=0.0)
     feed.look()
     (batch,) = feed.drain()
