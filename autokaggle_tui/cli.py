@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +15,21 @@ from click.exceptions import Exit
 
 from autokaggle_tui import __version__
 from autokaggle_tui.interrupts import leaving_at_once, run_to_end
+from autokaggle_tui.looks import LOOKS
+from autokaggle_tui.options import (
+    A_PATH,
+    format_option,
+    headless_option,
+    place_at,
+    place_of,
+    rounds_option,
+    time_option,
+    workspace_option,
+)
 from autokaggle_tui.program import Program, run_program
+from autokaggle_tui.verbs import VERBS
 from autokaggle_tui.workspace import Workspace
-from experiments.errors import AutokaggleError, ModelError, UsageError, WorkspaceError
-from experiments.redaction import hide
+from experiments.errors import ModelError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     from autokaggle_tui.launching import Start
@@ -30,32 +38,6 @@ if TYPE_CHECKING:
 STARTED = time.monotonic()
 DEMO = "breast-cancer"
 COMES_UP_SECONDS = 120.0
-
-A_PATH = click.Path(path_type=Path)
-workspace_option = click.option(
-    "--workspace", "-w", type=A_PATH, help="The campaign's folder.", show_default="this folder"
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-rounds_option = click.option("--rounds", type=click.IntRange(min=1), help="Rounds to play, then end.")
-time_option = click.option("--time-limit", metavar="DURATION", help="Wall time of the run: 300s, 45m, 2h, 1h30m.")
-headless_option = click.option("--no-ui", is_flag=True, help="Run headless in the foreground, without the screen.")
-format_option = click.option("--log-format", default="text", show_default=True, help="text, or json: one event a line.")
-
-
-def _workspace(ctx: click.Context, given: Path | None) -> Workspace:
-    """The folder given after the command, before it, or the current one."""
-    chosen = given or (ctx.find_root().params.get("workspace")) or Path()
-    return _open(ctx, Path(chosen).resolve())
-
-
-def _open(ctx: click.Context, folder: Path) -> Workspace:
-    """The workspace; from now on it is the place that errors are about."""
-    ctx.find_root().obj = Workspace(folder)
-    return Workspace(folder)
-
-
-def _say(value: Any) -> None:
-    print(hide(json.dumps(value, indent=1, ensure_ascii=False)))
 
 
 @click.group(
@@ -84,7 +66,7 @@ def app(
 ) -> None:
     """Run the loop in a workspace (see `init` and `demo`). The same command continues an unfinished run."""
     if ctx.invoked_subcommand is None:
-        _run(_workspace(ctx, workspace), no_ui, rounds, time_limit, model, log_format)
+        _run(place_of(ctx, workspace), no_ui, rounds, time_limit, model, log_format)
 
 
 def _run(
@@ -179,7 +161,7 @@ def demo(
 ) -> None:
     """Play three rounds of an embedded competition in a folder of its own (./demo)."""
     given = workspace or ctx.find_root().params.get("workspace")
-    place = _open(ctx, Path(given or "demo").resolve())
+    place = place_at(ctx, Path(given or "demo").resolve())
     if no_ui or prepare:
         with leaving_at_once():
             from autokaggle_tui.setup import demo_workspace
@@ -213,7 +195,7 @@ def attach(ctx: click.Context, workspace: Path | None) -> None:
     """Open the screen without starting an engine: from a second terminal, or over ssh."""
     from experiments.schema import open_viewer
 
-    place = _workspace(ctx, workspace)
+    place = place_of(ctx, workspace)
     # An engine that comes up has no registry in its first seconds.
     if place.engine_pid() is None:
         open_viewer(place.facts).close()
@@ -250,7 +232,7 @@ def serve(
 
     # Neither the engine nor the screens are to know it.
     os.environ.pop(TOKEN_VARIABLE, None)
-    place = _workspace(ctx, workspace)
+    place = place_of(ctx, workspace)
     load_config(place.root)
     check_access(host, token)
     launch = None if only_attach else ensure_engine(place)
@@ -291,7 +273,7 @@ def init(
         from autokaggle_tui.setup import init_local
 
     lines = init_local(
-        _workspace(ctx, workspace).root,
+        place_of(ctx, workspace).root,
         train,
         test=test,
         sample=sample_submission,
@@ -307,206 +289,6 @@ def init(
         print(line)
 
 
-@app.command()
-@workspace_option
-@json_option
-@click.pass_context
-def status(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
-    """Say where the campaign stands."""
-    from autokaggle_tui.printing import print_status
-    from autokaggle_tui.status import load_status
-
-    found = load_status(_workspace(ctx, workspace))
-    _say(found) if as_json else print_status(found)
-
-
-@app.command()
-@workspace_option
-@json_option
-@click.pass_context
-def rounds(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
-    """List every experiment with its score and status."""
-    from autokaggle_tui.loading import load_rounds
-    from autokaggle_tui.printing import print_rounds
-
-    found = load_rounds(_workspace(ctx, workspace))
-    _say(found) if as_json else print_rounds(found)
-
-
-@app.command()
-@click.argument("name", metavar="RNN", help="A round or experiment: R07, 7, B01.")
-@workspace_option
-@json_option
-@click.pass_context
-def show(ctx: click.Context, name: str, workspace: Path | None, as_json: bool) -> None:
-    """Show one round: its plan, folds, verdicts and submission."""
-    from autokaggle_tui.loading import load_round
-    from autokaggle_tui.printing import print_round
-
-    place = _workspace(ctx, workspace)
-    found = load_round(place, name)
-    _say(found) if as_json else print_round(found, place.rounds / f"{found['id']}_plan.md")
-
-
-@app.command()
-@workspace_option
-@json_option
-@click.pass_context
-def submissions(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
-    """List what was submitted, oldest first."""
-    from autokaggle_tui.loading import load_state
-    from autokaggle_tui.printing import print_submissions
-    from experiments.schema import open_viewer
-
-    connection = open_viewer(_workspace(ctx, workspace).facts)
-    try:
-        found = sorted(load_state(connection).submissions.values(), key=lambda sent: sent.id)
-    finally:
-        connection.close()
-    _say([asdict(sent) for sent in found]) if as_json else print_submissions(found)
-
-
-def _ask(ctx: click.Context, workspace: Path | None, verb: str, **args: str) -> None:
-    print(_answer(_workspace(ctx, workspace), verb, **args))
-
-
-def _answer(place: Workspace, verb: str, **args: str) -> str:
-    """What the engine says to a command it has obeyed."""
-    from autokaggle_tui.commands import ask
-
-    answer = ask(place, verb, args)
-    if answer.state == "queued":
-        raise AutokaggleError(f"{verb}: the engine has not answered yet.", hint="It will obey at its next step.")
-    if answer.state == "accepted":
-        raise AutokaggleError(f"{verb}: the engine is not done yet.", hint="`autokaggle-tui status` tells more later.")
-    if answer.state == "refused":
-        raise AutokaggleError(f"{verb} was refused: {answer.result}.")
-    return answer.result
-
-
-@app.command()
-@workspace_option
-@click.pass_context
-def pause(ctx: click.Context, workspace: Path | None) -> None:
-    """Pause the loop between folds."""
-    _ask(ctx, workspace, "pause")
-
-
-@app.command()
-@workspace_option
-@click.pass_context
-def resume(ctx: click.Context, workspace: Path | None) -> None:
-    """Let a paused loop go on."""
-    _ask(ctx, workspace, "resume")
-
-
-@app.command()
-@workspace_option
-@click.pass_context
-def stop(ctx: click.Context, workspace: Path | None) -> None:
-    """Stop the engine after its current step; the same command continues the run."""
-    _ask(ctx, workspace, "stop")
-
-
-@app.command()
-@workspace_option
-@click.pass_context
-def kill(ctx: click.Context, workspace: Path | None) -> None:
-    """Kill the running experiment; the loop goes on."""
-    _ask(ctx, workspace, "kill")
-
-
-@app.command()
-@workspace_option
-@click.pass_context
-def retro(ctx: click.Context, workspace: Path | None) -> None:
-    """Open the next round with the Reviewer's retrospective."""
-    _ask(ctx, workspace, "retro")
-
-
-@app.command()
-@click.argument("text", help="What the agents should know.")
-@workspace_option
-@click.pass_context
-def hint(ctx: click.Context, text: str, workspace: Path | None) -> None:
-    """Tell the agents something."""
-    _ask(ctx, workspace, "hint", text=text)
-
-
-@app.command("model")
-@click.argument("role", help="researcher, builder or reviewer.")
-@click.argument("name", metavar="MODEL", help="What plays the role from its next phase on.")
-@workspace_option
-@click.pass_context
-def set_model(ctx: click.Context, role: str, name: str, workspace: Path | None) -> None:
-    """Change the model of a role."""
-    _ask(ctx, workspace, "model", role=role, model=name)
-
-
-@app.command()
-@click.argument("experiment", metavar="[RNN]", default="", help="What to submit: R07, 7, B01; else the champion.")
-@workspace_option
-@click.pass_context
-def submit(ctx: click.Context, experiment: str, workspace: Path | None) -> None:
-    """Submit a prediction now, within quota and deadline."""
-    _ask(ctx, workspace, "submit", experiment=experiment)
-
-
-@app.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
-@workspace_option
-@json_option
-@click.pass_context
-def prune(ctx: click.Context, dry_run: bool, workspace: Path | None, as_json: bool) -> None:
-    """Remove predictions that can never matter again: never the pool's, the champion's, a blend's or a submission's."""
-    from autokaggle_tui.loading import load_prunable
-    from autokaggle_tui.printing import print_prunable
-
-    place = _workspace(ctx, workspace)
-    found = load_prunable(place)
-    said = _answer(place, "prune") if found and not dry_run else ""
-    if as_json:
-        _say({"pruned": not dry_run, "bytes": sum(i.bytes for i in found), "experiments": [asdict(i) for i in found]})
-    else:
-        print_prunable(found)
-        print(said or ("nothing was removed" if found else "nothing may be pruned"))
-
-
-@app.command()
-@workspace_option
-@json_option
-@click.pass_context
-def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
-    """Say what machine this is and whether the program can work here, and in this workspace."""
-    from autokaggle_tui.printing import print_check
-
-    with leaving_at_once():
-        from autokaggle_tui.doctor import examine, failed
-
-    checks = []
-    for check in examine(_workspace(ctx, workspace)):
-        checks.append(check)
-        if not as_json:
-            print_check(check)
-    if as_json:
-        _say({"ok": not failed(checks), "checks": [asdict(check) for check in checks]})
-    if failed(checks):
-        raise Exit(1)
-
-
-@app.command(hidden=True)
-@click.option("--asked", default="", help="The command for whose answer somebody waits.")
-@workspace_option
-@click.pass_context
-def obey(ctx: click.Context, asked: str, workspace: Path | None) -> None:
-    """Obey the commands that wait while no engine runs; viewers call it."""
-    from autokaggle_tui.standin import obey_now
-
-    # When an engine took the lock in the meantime, it obeys.
-    with contextlib.suppress(WorkspaceError):
-        obey_now(_workspace(ctx, workspace), asked)
-
-
 @app.command("try")
 @click.argument("file", type=A_PATH, metavar="FILE.py", help="A file with fit_predict(train, valid, test, ctx).")
 @workspace_option
@@ -514,7 +296,7 @@ def obey(ctx: click.Context, asked: str, workspace: Path | None) -> None:
 @click.pass_context
 def try_file(ctx: click.Context, file: Path, workspace: Path | None, log_format: str) -> None:
     """Run your own experiment through the same sealed folds, into the pool."""
-    place = _workspace(ctx, workspace)
+    place = place_of(ctx, workspace)
     with leaving_at_once():
         from autokaggle_tui.headless import listener
         from autokaggle_tui.trying import try_experiment
@@ -522,6 +304,10 @@ def try_file(ctx: click.Context, file: Path, workspace: Path | None, log_format:
     code = run_to_end(try_experiment(place, file, listener(log_format)))
     if code:
         raise Exit(code)
+
+
+for command in (*LOOKS, *VERBS):
+    app.add_command(command)
 
 
 def main() -> None:

@@ -1,0 +1,97 @@
+"""Commands that look at a campaign, or at the machine, and change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from click.exceptions import Exit
+
+from autokaggle_tui.interrupts import leaving_at_once
+from autokaggle_tui.options import json_option, place_of, say, workspace_option
+
+
+@click.command()
+@workspace_option
+@json_option
+@click.pass_context
+def status(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
+    """Say where the campaign stands."""
+    from autokaggle_tui.printing import print_status
+    from autokaggle_tui.status import load_status
+
+    found = load_status(place_of(ctx, workspace))
+    say(found) if as_json else print_status(found)
+
+
+@click.command()
+@workspace_option
+@json_option
+@click.pass_context
+def rounds(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
+    """List every experiment with its score and status."""
+    from autokaggle_tui.loading import load_rounds
+    from autokaggle_tui.printing import print_rounds
+
+    found = load_rounds(place_of(ctx, workspace))
+    say(found) if as_json else print_rounds(found)
+
+
+@click.command()
+@click.argument("name", metavar="RNN", help="A round or experiment: R07, 7, B01.")
+@workspace_option
+@json_option
+@click.pass_context
+def show(ctx: click.Context, name: str, workspace: Path | None, as_json: bool) -> None:
+    """Show one round: its plan, folds, verdicts and submission."""
+    from autokaggle_tui.loading import load_round
+    from autokaggle_tui.printing import print_round
+
+    place = place_of(ctx, workspace)
+    found = load_round(place, name)
+    say(found) if as_json else print_round(found, place.rounds / f"{found['id']}_plan.md")
+
+
+@click.command()
+@workspace_option
+@json_option
+@click.pass_context
+def submissions(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
+    """List what was submitted, oldest first."""
+    from autokaggle_tui.loading import load_state
+    from autokaggle_tui.printing import print_submissions
+    from experiments.schema import open_viewer
+
+    connection = open_viewer(place_of(ctx, workspace).facts)
+    try:
+        found = sorted(load_state(connection).submissions.values(), key=lambda sent: sent.id)
+    finally:
+        connection.close()
+    say([asdict(sent) for sent in found]) if as_json else print_submissions(found)
+
+
+@click.command()
+@workspace_option
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
+    """Say what machine this is and whether the program can work here, and in this workspace."""
+    from autokaggle_tui.printing import print_check
+
+    with leaving_at_once():
+        from autokaggle_tui.doctor import examine, failed
+
+    checks = []
+    for check in examine(place_of(ctx, workspace)):
+        checks.append(check)
+        if not as_json:
+            print_check(check)
+    if as_json:
+        say({"ok": not failed(checks), "checks": [asdict(check) for check in checks]})
+    if failed(checks):
+        raise Exit(1)
+
+
+LOOKS = (status, rounds, show, submissions, doctor)
+"""In the order of the help."""
