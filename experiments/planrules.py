@@ -76,22 +76,24 @@ def check_plan(rules: Rules, plan: PlanFacts, past: Sequence[PastExperiment]) ->
 
 
 def check_code(
-    rules: Rules, code_sha: str, params: Mapping[str, Any], past: Iterable[PastExperiment], *, experiment: str
+    rules: Rules, code_sha: str, params: Mapping[str, Any] | None, past: Iterable[PastExperiment], *, experiment: str
 ) -> tuple[Ruling, ...]:
     """Rule no-repeats for written code: the same normalised code with the same parameters ran before.
 
     Args:
+        params: What its plan says; None for a fix, which no plan describes: then the code alone decides.
         experiment: Id of the experiment itself, so that a resumed one is no repeat of its own.
     """
     rule = rules["no-repeats"]
     if not rule.active:
         return ()
-    wanted = _canonical(params)
     for other in past:
         if other.id == experiment or other.status not in TRIED | FAILED or not code_sha:
             continue
-        if other.code_sha == code_sha and _canonical(other.params) == wanted:
-            reason = f"The code and its parameters are those of {other.id}, which ended as {other.status}."
+        same = params is None or _canonical(other.params) == _canonical(params)
+        if other.code_sha == code_sha and same:
+            what = "code is that" if params is None else "code and its parameters are those"
+            reason = f"The {what} of {other.id}, which ended as {other.status}."
             return (broken(rules, rule, reason, {"repeats": other.id, "status": other.status}),)
     return (Ruling(rule.id, "pass", "No earlier experiment has this code and these parameters.", {}),)
 

@@ -190,11 +190,7 @@ def _doubled(facts: sqlite3.Connection) -> Iterator[Finding]:
 
 
 _UNIQUE = {
-    # After a crash the same code may run as another experiment: a strategist falls back to what it knows.
-    "fold key with two results": (
-        "SELECT f.key, count(*) FROM folds f JOIN experiments e ON e.id = f.experiment WHERE f.key != '' "
-        "AND e.status NOT IN ('crash', 'timeout', 'killed', 'invalid') GROUP BY f.key HAVING count(*) > 1"
-    ),
+    "fold key with two results": "SELECT key, count(*) FROM folds WHERE key != '' GROUP BY key HAVING count(*) > 1",
     "verdict given twice": (
         "SELECT round, phase, author, rule, reason, count(*) FROM verdicts WHERE round IS NOT NULL AND NOT (author = "
         "'engine') GROUP BY round, phase, author, rule, reason HAVING count(*) > 1"

@@ -357,3 +357,13 @@ def test_what_crashed_code_did_finish_leaves_no_files(workspace: Workspace):
     assert code == 0 and statuses(workspace) == {"R01": "keep"}
     assert [data["status"] for data in kinds(events, "fold_done")] == ["ok"] * 4 + ["crash"] + ["ok"] * 5
     assert not list((workspace.cache / "folds").glob("*.npz"))
+
+
+def test_a_fix_that_is_the_code_of_another_plan_does_not_run_again(workspace: Workspace):
+    planned = PLAN.replace("---\n\n", "params: {{depth: 3}}\n---\n\n")
+    script = own(1, MEAN) | own(2, BROKEN["crash"]) | {(1, "plan"): planned.format(family="own1"), (2, "fix"): MEAN}
+    code, events = play(workspace, 2, script)
+    assert code == 0 and statuses(workspace) == {"R01": "keep", "R02": "crash"}
+    assert "the fix repeats code that ran before" in load_round(workspace, "R02")["experiment"]["reason"]
+    ran = [data["experiment"] for data in kinds(events, "fold_done") if data["status"] == "ok"]
+    assert set(ran) == {"R01"}

@@ -422,11 +422,12 @@ def test_the_same_code_with_the_same_parameters_runs_once() -> None:
     sha = normalised_code_sha(SOURCE)
     done = PastExperiment("R01", "model", "cat", "discard", 0.9, sha, {"a": 1, "b": [2]}, round=1)
 
-    def verdict(params: dict[str, object], other: PastExperiment = done, experiment: str = "R02") -> str:
+    def verdict(params: dict[str, object] | None, other: PastExperiment = done, experiment: str = "R02") -> str:
         return verdicts(check_code(found, sha, params, [other], experiment=experiment))["no-repeats"]
 
     assert verdict({"b": [2], "a": 1}) == "block"
     assert verdict({"a": 2, "b": [2]}) == "pass"
+    assert verdict(None) == "block"  # a fix: no plan describes it
     assert verdict({"a": 1, "b": [2]}, experiment="R01") == "pass"  # resumed
     for status, expected in {"crash": "block", "killed": "block", "timeout": "pass", "running": "pass"}.items():
         other = PastExperiment("R01", "model", "cat", status, None, sha, {})

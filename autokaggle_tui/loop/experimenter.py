@@ -53,7 +53,8 @@ class Experimenter:
                 return settled
             crash = self._crashed(number, attempt)
             if crash is None:
-                if self._repeats(number, name, code.text, header.params):
+                # A fixed file is no longer what the plan's parameters say.
+                if self._repeats(number, name, code.text, header.params if attempt == 1 else None):
                     return await self._give_up(number, name, attempt) if attempt > 1 else None
                 result, seconds = await self._run(number, name, header, code.text, attempt)
                 last = attempt > FIX_ATTEMPTS
@@ -141,7 +142,6 @@ class Experimenter:
             family=header.family,
             idea=header.idea or header.hypothesis,
             parent=header.parent,
-            # A fixed file is no longer what the plan's parameters say.
             params=header.params if attempt == 1 else {},
             code=code,
         )
@@ -228,7 +228,7 @@ class Experimenter:
         row = self.campaign.registry.experiment(name)
         return row if row is not None and row["status"] != "running" else None
 
-    def _repeats(self, number: int, name: str, code: str, params: Mapping[str, Any]) -> bool:
+    def _repeats(self, number: int, name: str, code: str, params: Mapping[str, Any] | None) -> bool:
         """Whether a rule forbids running this code again; says so."""
         campaign = self.campaign
         rulings = check_code(
