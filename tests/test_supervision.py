@@ -240,3 +240,20 @@ async def test_a_torn_end_is_as_good_as_none(field: Field, compute: LocalCompute
     os.mkfifo(control.path / "result")
     await compute.start()
     assert control not in field.controls
+
+
+async def test_a_supervisor_whose_engine_died_before_it_lived_does_not_wait(field: Field) -> None:
+    control = ControlFolder.create(field.scratch)
+    lock, door = control.lock(), control.listen()
+    connection = control.connect()
+    assert lock is not None and connection is not None
+    connection.close()
+    settings = {"folder": str(control.path), "threads": 1, "sandbox": OPEN.to_json(), "lock": lock}
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "backends.compute.supervisor", json.dumps({**settings, "door": door.fileno()})],
+        pass_fds=[lock, door.fileno()],
+    )
+    os.close(lock)
+    door.close()
+    assert supervisor.wait(timeout=50) == 0
+    assert field.controls == []

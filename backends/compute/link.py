@@ -87,7 +87,9 @@ class Link:
     @classmethod
     async def _start(cls, control: ControlFolder, threads: int, sandbox: Sandbox) -> Link:
         lock, door = control.lock(), control.listen()
-        assert lock is not None
+        # Before there is a supervisor: one whose engine dies from here on finds a connection that has ended.
+        connection = control.connect()
+        assert lock is not None and connection is not None
         settings = {
             "folder": str(control.path),
             "threads": threads,
@@ -112,14 +114,13 @@ class Link:
                     pass_fds=[lock, door.fileno()],
                     start_new_session=True,
                 )
+        except BaseException:
+            connection.close()
+            raise
         finally:
             # The supervisor holds both from here on.
             os.close(lock)
             door.close()
-        connection = control.connect()
-        if connection is None:
-            await process.wait()
-            raise OSError(f"its supervisor {_describe(process.returncode)}")
         return cls(control, Channel(connection), process)
 
     @classmethod

@@ -29,9 +29,6 @@ from backends.compute.messages import Message, Ticket, to_message
 from backends.compute.sandbox import Sandbox
 from experiments.errors import ComputeError
 
-FIRST_SECONDS = 60.0
-"""How long to wait for the engine that started us."""
-
 
 @dataclass
 class Held:
@@ -78,9 +75,7 @@ class Supervisor:
             await self._host.start()
         except ComputeError as error:
             self._failure = str(error)
-        first = True
-        while not self._leaving and (connection := await self._knock(first)) is not None:
-            first = False
+        while not self._leaving and (connection := await self._knock()) is not None:
             await self._attend(Channel(connection))
         await self._finish()
 
@@ -91,14 +86,15 @@ class Supervisor:
             self._client.close()
         self._host.end("killed")
 
-    async def _knock(self, first: bool) -> socket.socket | None:
-        """The next engine's connection; None when no fold runs that one could wait for."""
+    async def _knock(self) -> socket.socket | None:
+        """The next engine's connection; None when no fold runs that one could wait for.
+
+        The engine that started us knocked before we lived.
+        """
         accepting = asyncio.ensure_future(asyncio.get_running_loop().sock_accept(self._listener))
-        waiting: set[asyncio.Future[Any]] = {accepting} | ({self._running} if self._running else set())
         try:
-            if first or self._running is not None:
-                timeout = FIRST_SECONDS if first else None
-                await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if self._running is not None:
+                await asyncio.wait({accepting, self._running}, return_when=asyncio.FIRST_COMPLETED)
             # One that knocked at the very end is let in all the same.
             await asyncio.sleep(0)
             return accepting.result()[0] if accepting.done() else None
