@@ -8,7 +8,19 @@ from pathlib import Path
 
 from agents.prompts import RolePrompt
 from agents.tools import Toolbox, ToolError
-from backends.models.base import Chunk, Done, Message, Model, Reasoning, Request, TextDelta, ToolCall, Usage
+from backends.models.base import (
+    Chunk,
+    Done,
+    FellBack,
+    Message,
+    Model,
+    Reasoning,
+    Request,
+    Retrying,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
 from backends.models.tasks import Task
 from experiments.errors import ModelError
 from experiments.text import clean, one_line
@@ -57,7 +69,7 @@ class Answered:
     files: dict[str, str]
 
 
-Record = TextDelta | Reasoning | ToolCall | ToolResult | Usage | Said | Unfit | Answered
+Record = TextDelta | Reasoning | ToolCall | ToolResult | Usage | Retrying | FellBack | Said | Unfit | Answered
 Check = Callable[[Task, str, dict[str, str]], str]
 
 
@@ -129,6 +141,8 @@ class Agent:
                     text.append(chunk.text)
                 elif isinstance(chunk, ToolCall):
                     calls.append(chunk)
+                elif isinstance(chunk, Retrying | FellBack):
+                    text, calls = [], []
                 if not isinstance(chunk, Done):
                     yield chunk
             yield self._say(Message("assistant", "".join(text), tuple(calls)))

@@ -127,7 +127,7 @@ def _screen(workspace: Workspace, start: Start | None) -> None:
 
 
 def _models(given: Sequence[str]) -> dict[Any, str]:
-    from backends.models.registry import check_model
+    from backends.models.names import check_model
 
     chosen = {}
     for item in given:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.commands import CARRIED_OUT, in_one_line
-from autokaggle_tui.config import change_model
+from autokaggle_tui.config import change_model, known_role
 from autokaggle_tui.control import Control
 from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
@@ -23,7 +24,8 @@ from autokaggle_tui.probing import probe_model
 from autokaggle_tui.pruning import mark, prunable, remove
 from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
-from backends.models.registry import check_model
+from backends.models.names import check_model
+from backends.models.settings import ModelSettings
 from backends.models.tasks import Role
 from backends.platforms.base import Platform, Receipt
 from experiments.errors import AutokaggleError
@@ -135,8 +137,7 @@ class Commander:
         if verb == "model":
             return self._model(str(args.get("role", "")), str(args.get("model", "")))
         if verb == "probe-model":
-            check_model(str(args.get("model", "")))
-            return f"asking {args['model']}"
+            return f"asking {self._probed(args).model}"
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
         return obey_anywhere(self.campaign.registry, row, self.campaign.workspace)
@@ -157,6 +158,12 @@ class Commander:
         also = "" if dropped is None else f"; --model {role}={dropped} no longer counts"
         return f"{role} uses {model} from the next phase on{also}"
 
+    def _probed(self, args: Mapping[str, Any]) -> ModelSettings:
+        """The model that is to be tried, called as it would be in that role."""
+        models, name = self.campaign.config.models, str(args.get("model", ""))
+        role = str(args.get("role", ""))
+        return models.of(known_role(role)).renamed(name) if role else ModelSettings(model=check_model(name))
+
     async def _carry_out(self, row: Row) -> None:
         """Do what was accepted, and say how it ended."""
         registry = self.campaign.registry
@@ -164,7 +171,8 @@ class Commander:
             if row["verb"] == "submit":
                 await self._submit(row, _wanted(row))
             else:
-                said = await probe_model(str(row["args"]["model"]), self.campaign.competition.spec)
+                settings = self._probed(row["args"])
+                said = await probe_model(settings, self.campaign.competition.spec)
                 settle(registry, row, "done", one_line(said))
         except (Refused, AutokaggleError) as refusal:
             settle(registry, row, "refused", in_one_line(refusal))

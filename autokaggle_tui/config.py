@@ -17,15 +17,15 @@ from autokaggle_tui.config_fields import (
     Deadline,
     Duration,
     KeysText,
-    ModelName,
     Name,
     PathText,
+    RoleModel,
     Size,
     SizeOrAll,
     one_line,
 )
 from autokaggle_tui.config_text import read_json
-from backends.models.registry import check_model
+from backends.models.settings import ModelSettings
 from backends.models.tasks import Role
 from experiments.errors import ConfigError, MetricError, UsageError
 from experiments.files import write_atomic
@@ -61,12 +61,21 @@ class _Section(BaseModel):
 class Models(_Section):
     """Which model plays each role."""
 
-    researcher: ModelName = "playbook"
+    researcher: RoleModel = ModelSettings()
     """Reads the competition and proposes directions."""
-    builder: ModelName = "playbook"
+    builder: RoleModel = ModelSettings()
     """Plans and writes the experiments."""
-    reviewer: ModelName = "playbook"
+    reviewer: RoleModel = ModelSettings()
     """Challenges the plans and verifies the results."""
+
+    def of(self, role: Role) -> ModelSettings:
+        """The model of a role."""
+        settings: ModelSettings = getattr(self, role)
+        return settings
+
+    def names(self) -> dict[str, str]:
+        """The name of each role's model."""
+        return {role: self.of(role).model for role in get_args(Role)}
 
 
 class Compute(_Section):
@@ -308,8 +317,8 @@ class Config(_Section):
         Raises:
             ModelError: No backend takes the model.
         """
-        check_model(model)
-        return self.model_copy(update={"models": self.models.model_copy(update={role: model})})
+        settings = self.models.of(role).renamed(model)
+        return self.model_copy(update={"models": self.models.model_copy(update={role: settings})})
 
 
 def load_config(workspace: Path) -> Config:

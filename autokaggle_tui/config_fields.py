@@ -19,7 +19,7 @@ from pydantic import (
 
 from autokaggle_tui import sizes
 from autokaggle_tui.durations import PATTERN, format_duration, parse_duration
-from backends.models.registry import check_model
+from backends.models.settings import ModelSettings
 from experiments.errors import AutokaggleError
 
 
@@ -62,15 +62,6 @@ def _bytes_or_auto(value: Any) -> Any:
     if isinstance(value, bool) or not _LEAST_MEMORY <= size < 1 << 50:
         raise ValueError('must be a size of at least 512 MB, e.g. "8GB" or "1500MB", or "auto"')
     return int(size)
-
-
-def _model_name(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            check_model(value)
-        except AutokaggleError as error:
-            raise ValueError(one_line(error)) from error
-    return value
 
 
 def _deadline(value: Any) -> Any:
@@ -170,7 +161,10 @@ BytesOrAuto = Annotated[
         }
     ),
 ]
-ModelName = Annotated[str, BeforeValidator(_model_name), Field(min_length=1)]
+RoleModel = Annotated[
+    ModelSettings,
+    PlainSerializer(lambda settings: settings.to_config(), when_used="json"),
+]
 Deadline = Annotated[
     dt.datetime | None,
     BeforeValidator(_deadline),

@@ -6,7 +6,9 @@ import asyncio
 import time
 
 from backends.models.base import Done, Message, Model, Request, TextDelta, Usage
-from backends.models.registry import MODELS, open_model
+from backends.models.names import PLAYBOOK
+from backends.models.registry import open_model
+from backends.models.settings import ModelSettings
 from backends.models.tasks import CampaignView, DataView, Task
 from experiments.errors import ModelError
 from experiments.spec import Spec
@@ -28,7 +30,7 @@ _NO_DATA = DataView(
 )
 
 
-async def probe_model(name: str, spec: Spec) -> str:
+async def probe_model(settings: ModelSettings, spec: Spec) -> str:
     """Open a model and let it answer, within ``PROBE_SECONDS``; returns a line for a person.
 
     Raises:
@@ -37,10 +39,10 @@ async def probe_model(name: str, spec: Spec) -> str:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             # Opening imports the backend, which may take seconds.
-            model = await asyncio.to_thread(open_model, name)
+            model = await asyncio.to_thread(open_model, settings)
             return await probe(model, spec)
     except TimeoutError:
-        raise ModelError(f"{name} gave no answer within {PROBE_SECONDS:.0f} s") from None
+        raise ModelError(f"{settings.model} gave no answer within {PROBE_SECONDS:.0f} s") from None
 
 
 async def probe(model: Model, spec: Spec) -> str:
@@ -60,7 +62,7 @@ async def probe(model: Model, spec: Spec) -> str:
             ended = True
     if not ended or not said.strip():
         raise ModelError(f"{model.name} was reached, and said nothing")
-    if model.name in MODELS:
+    if model.name == PLAYBOOK:
         return f"{model.name} answers offline, no key needed"
     cost = "" if usage is None or not usage.cost else f" for ${usage.cost:.4f}"
     return f"{one_line(model.name)} answers in {time.monotonic() - began:.1f} s{cost}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autokaggle_tui.fitting import intact
 from experiments.schema import Row
 
 if TYPE_CHECKING:
@@ -52,8 +53,15 @@ def prunable(read: Read, rounds: Path) -> list[Prunable]:
 
     Args:
         rounds: The folder with the predictions.
+
+    Raises:
+        RegistryError: A row is not what it should be: nothing may go on its word.
     """
-    rows = list(read(_EXPERIMENTS))
+    with intact():
+        return _prunable(list(read(_EXPERIMENTS)), read, rounds)
+
+
+def _prunable(rows: Sequence[Row], read: Read, rounds: Path) -> list[Prunable]:
     champion = next((row["experiment"] for row in read("SELECT experiment FROM champion")), None)
     needed = {name for row in rows for name, _ in row["members"]} | {champion} | _best_blends(rows)
     found = []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from typing import Any
 
 from autokaggle_tui.loading import load_state
-from autokaggle_tui.pruning import prunable
+from autokaggle_tui.pruning import Prunable, prunable
 from autokaggle_tui.state import Now, State
 from autokaggle_tui.usage import disk_usage, free_bytes
 from autokaggle_tui.workspace import Workspace, round_name
+from experiments.errors import RegistryError
 from experiments.schema import decode, open_viewer
 
 RUN_STATUS = {"finished": "finished", "failed": "failed", "stopped": "stopped", "died": "interrupted"}
@@ -26,7 +28,10 @@ def load_status(workspace: Workspace) -> dict[str, Any]:
     connection = open_viewer(workspace.facts)
     try:
         state = load_state(connection)
-        gone = prunable(lambda sql: [decode(row) for row in connection.execute(sql)], workspace.rounds)
+        gone: list[Prunable] = []
+        # With a damaged row nothing may be pruned; the rest of the state can still be told.
+        with contextlib.suppress(RegistryError):
+            gone = prunable(lambda sql: [decode(row) for row in connection.execute(sql)], workspace.rounds)
     finally:
         connection.close()
     kinds = disk_usage(workspace)

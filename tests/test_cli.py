@@ -54,7 +54,7 @@ def test_light_commands_import_nothing_heavy(played: Workspace, command: list[st
         (["--rounds", "0"], 2, "rounds"),
         (["--no-ui", "--time-limit", "soon"], 2, "soon"),
         (["--no-ui", "--model", "builder"], 2, "ROLE=MODEL"),
-        (["--no-ui", "--model", "builder=gpt-9"], 2, "playbook"),
+        (["--no-ui", "--model", "builder=gpt-9"], 2, "openai/gpt-9"),
         (["--no-ui", "--log-format", "xml"], 2, "xml"),
         (["show", "R99"], 2, "R99"),
         (["try", "nothing.py"], 2, "nothing.py"),

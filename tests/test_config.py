@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from autokaggle_tui.config import SCHEMA_FILE, Budget, Config, json_schema, load_config, save_config
 from autokaggle_tui.durations import format_duration, parse_duration
-from backends.models.registry import check_model
+from backends.models.names import check_model
+from backends.models.settings import ModelSettings
 from experiments.errors import AutokaggleError, ConfigError, ModelError, UsageError
 from experiments.spec import Spec
 
@@ -60,7 +61,7 @@ def test_four_keys_are_enough(tmp_path: Path) -> None:
         cv_strategy="stratified",
     )
     assert config.platform == "local"
-    assert (config.models.researcher, config.models.builder, config.models.reviewer) == ("playbook",) * 3
+    assert set(config.models.names().values()) == {"playbook"}
     assert config.compute.fold_timeout == 1800.0
     assert config.budget == Budget(usd=None, tokens=None, time=None, rounds=None)
     assert (config.retro_every, config.respawn_after, config.seed) == (10, 15, 42)
@@ -201,7 +202,7 @@ def test_a_metric_file_under_a_built_in_name_is_a_config_error(tmp_path: Path) -
         ({"knowledge_files": ["a.md", 3]}, "knowledge_files[1]: must be text in quotes, not 3"),
         ({"platform": "kagle"}, "did you mean 'kaggle'?"),
         ({"models": "playbook"}, "models: must be an object"),
-        ({"models": {"builder": "gpt-5"}}, "models.builder: model 'gpt-5' is not available in this version"),
+        ({"models": {"builder": "gpt-5"}}, "models.builder.model: no model 'gpt-5'; did you mean 'openai/gpt-5'?"),
         ({"models": {"builder": "playbok"}}, "did you mean 'playbook'?"),
         ({"compute": {"slots": 0}}, 'compute.slots: must be a whole number from 1 to 1024, or "auto"'),
         ({"compute": {"slots": "many"}}, 'or "auto"'),
@@ -337,9 +338,20 @@ def test_saving_keeps_the_persons_order_and_nulls(tmp_path: Path) -> None:
     assert written["models"] == {"builder": "playbook"}
 
 
+def test_another_model_of_a_provider_keeps_its_endpoint(tmp_path: Path) -> None:
+    mine = {"model": "openai/a", "api_base": "http://127.0.0.1:8080/v1", "temperature": 0.2, "input_price": 1.0}
+    config = load(tmp_path, models={"builder": mine, "reviewer": "anthropic/b"})
+    assert config.models.of("reviewer") == ModelSettings(model="anthropic/b")
+    save_config(tmp_path, config.with_model("builder", "openai/c"))
+    written = json.loads((tmp_path / "config.json").read_text())["models"]
+    kept = {"model": "openai/c", "api_base": "http://127.0.0.1:8080/v1", "temperature": 0.2}
+    assert written == {"builder": kept, "reviewer": "anthropic/b"}
+    assert load_config(tmp_path).with_model("builder", "playbook").models.of("builder") == ModelSettings()
+
+
 def test_a_model_that_does_not_exist_cannot_be_set(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="what exists: playbook"):
-        load(tmp_path).with_model("builder", "anthropic/claude")
+    with pytest.raises(ModelError, match="did you mean 'anthropic/claude-x'"):
+        load(tmp_path).with_model("builder", "antropic/claude-x")
     with pytest.raises(ModelError, match="did you mean 'playbook'"):
         check_model("Playbook")
 

@@ -183,7 +183,7 @@ class TestPalette:
             hits[0].command()
             await settled(pilot)
             assert isinstance(pilot.app.screen, ModelsScreen)
-            assert pilot.app.asked == [("probe-model", {"model": "playbook"})]
+            assert pilot.app.asked == [("probe-model", {"role": "builder", "model": "playbook"})]
 
     async def test_themes_change_at_once(self, made: Workspace):
         async with showing(made, LearningsScreen()) as pilot:

@@ -219,7 +219,7 @@ def test_the_engine_carries_out_submissions_and_probes(workspace: Workspace, sta
     assert old["state"] == "refused" and "the engine ended before it was done" in old["result"]
     assert answer("probe-model", model="playbook") == ("done", "playbook answers offline, no key needed")
     state, reason = answer("probe-model", model="gpt-9")
-    assert state == "refused" and "what exists" in reason
+    assert state == "refused" and "openai/gpt-9" in reason
     assert answer("submit", experiment="R77") == ("refused", "there is no experiment 'R77'")
     state, reason = answer("submit")
     assert state == "refused" and "REJECT: not yet (name R01 to submit it all the same)" in reason

@@ -59,7 +59,7 @@ class TestModels:
     async def test_a_model_takes_over_only_after_its_test_call(self, made: Workspace):
         async with showing(made, ModelsScreen()) as pilot:
             await pilot.press("down", "enter", "enter")
-            assert pilot.app.asked == [("probe-model", {"model": "playbook"})]
+            assert pilot.app.asked == [("probe-model", {"role": "builder", "model": "playbook"})]
             assert "asking playbook for one line" in said(pilot, "#said")
             await pilot.press("enter")
             assert len(pilot.app.asked) == 1 and "wait for its answer" in said(pilot, "#said")
@@ -85,7 +85,7 @@ class TestModels:
 
     async def test_an_engine_that_is_late_changes_nothing_either(self, made: Workspace):
         async with showing(made, ModelsScreen("builder", "playbook")) as pilot:
-            assert pilot.app.asked == [("probe-model", {"model": "playbook"})]
+            assert pilot.app.asked == [("probe-model", {"role": "builder", "model": "playbook"})]
             assert pilot.app.screen.query_one("#choices", Pane).border_title == "2 Another model for the builder"
             pilot.app.answer("queued", "")
             assert len(pilot.app.asked) == 1 and "Nothing was changed" in said(pilot, "#said")

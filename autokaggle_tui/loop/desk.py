@@ -18,9 +18,10 @@ from autokaggle_tui.loop.verdicts import record_verdict
 from autokaggle_tui.restoring import RESTORED_TO
 from autokaggle_tui.wording import clock_text
 from autokaggle_tui.workspace import round_name
-from backends.models.base import Message, Model, Reasoning, TextDelta, ToolCall, Usage
+from backends.models.base import FellBack, Message, Model, Reasoning, Retrying, TextDelta, ToolCall, Usage
 from backends.models.playbook.model import Playbook
 from backends.models.registry import open_model
+from backends.models.settings import ModelSettings
 from backends.models.tasks import CampaignView, Phase, Role, Task
 from experiments.errors import ModelError
 from experiments.files import sha256_text, write_atomic
@@ -74,12 +75,12 @@ class Desk:
 
     Attributes:
         overrides: Models by role that last this run only.
-        open: Opens a model by its name.
+        open: Opens a model by its settings.
     """
 
     campaign: Campaign
     control: Control
-    open: Callable[[str], Model] = open_model
+    open: Callable[[ModelSettings], Model] = open_model
     agents: dict[Role, Agent] = field(default_factory=dict)
     overrides: dict[Role, str] = field(default_factory=dict)
 
@@ -92,7 +93,7 @@ class Desk:
             )
             self.agents[role] = Agent(
                 prompt=load_prompt(role, self.campaign.workspace.root),
-                model=self.open(self.model_name(role)),
+                model=self.open(self.settings(role)),
                 workspace=self.campaign.workspace.root,
                 database=self.campaign.workspace.facts,
                 messages=whole_turns([Message.from_json(row["message"]) for row in rows]),
@@ -101,7 +102,12 @@ class Desk:
 
     def model_name(self, role: Role) -> str:
         """The model a role uses from its next phase on."""
-        return self.overrides.get(role) or str(getattr(self.campaign.config.models, role))
+        return self.settings(role).model
+
+    def settings(self, role: Role) -> ModelSettings:
+        """How that model is called."""
+        configured = self.campaign.config.models.of(role)
+        return configured.renamed(self.overrides.get(role, configured.model))
 
     async def perform(
         self, round: int, phase: Phase, view: CampaignView, *, attempt: int = 1, facts: Mapping[str, Any] | None = None
@@ -283,7 +289,7 @@ class Desk:
         """Run the agent of the task's role, telling live.db what happens."""
         campaign = self.campaign
         agent = self.agents[task.role]
-        agent.model = model or self.open(self.model_name(task.role))
+        agent.model = model or self.open(self.settings(task.role))
         answer = Answered("", "", {})
         used = [0, 0]
         cost: float | None = 0.0
@@ -333,7 +339,7 @@ class Desk:
         }
         return Asked(answer, tuple(said), call)
 
-    def _stream(self, task: Task, record: TextDelta | Reasoning | ToolCall | ToolResult) -> None:
+    def _stream(self, task: Task, record: TextDelta | Reasoning | ToolCall | ToolResult | Retrying | FellBack) -> None:
         live = self.campaign.live
         if isinstance(record, TextDelta):
             live.say(task.role, "text", record.text, round=task.round)
@@ -341,6 +347,10 @@ class Desk:
             live.say(task.role, "reasoning", record.text, round=task.round)
         elif isinstance(record, ToolCall):
             live.say(task.role, "call", describe_call(record.name, record.arguments), round=task.round)
+        elif isinstance(record, Retrying):
+            live.say(task.role, "unfit", f"again in {record.wait:.0f} s: {one_line(record.reason)}", round=task.round)
+        elif isinstance(record, FellBack):
+            live.say(task.role, "unfit", f"{record.model} instead: {one_line(record.reason)}", round=task.round)
         else:
             live.say(task.role, "result", one_line(record.text), round=task.round)
 

@@ -167,7 +167,7 @@ def _named(root: Path) -> tuple[str, ...]:
     from autokaggle_tui.config import load_config
 
     try:
-        return tuple(load_config(root).models.model_dump().values())
+        return tuple(load_config(root).models.names().values())
     except AutokaggleError:
         return ()
 

@@ -41,14 +41,38 @@ class Usage:
     """What a call cost.
 
     Attributes:
+        input_tokens: All of the prompt, what was read from the provider's cache included.
         cost: US dollars, or None when the price is unknown.
         estimated: The provider sent no counts; these are guesses.
+        cached_tokens: Of the input: read from the provider's cache.
     """
 
     input_tokens: int
     output_tokens: int
     cost: float | None
     estimated: bool = False
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """A call failed and is made again; what it had said so far does not count.
+
+    Attributes:
+        wait: Seconds until then.
+    """
+
+    reason: str
+    wait: float
+    attempt: int
+
+
+@dataclass(frozen=True)
+class FellBack:
+    """The next model of the role's fallbacks is asked; what was said so far does not count."""
+
+    model: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +82,7 @@ class Done:
     reason: Literal["stop", "tool_calls", "length"]
 
 
-Chunk = TextDelta | Reasoning | ToolCall | Usage | Done
+Chunk = TextDelta | Reasoning | ToolCall | Usage | Retrying | FellBack | Done
 
 
 @dataclass(frozen=True)
@@ -102,13 +126,21 @@ class Request:
 
 
 class Model(Protocol):
-    """Anything that can play a role."""
+    """Anything that can play a role.
+
+    Attributes:
+        context: Tokens that it can hold; None when unknown or without a limit.
+    """
 
     name: str
+    context: int | None
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Answer a request, chunk by chunk; the last chunk is ``Done``.
 
         Raises:
-            ModelError: The backend cannot answer (key, network, refusal).
+            UnavailableError: The provider is down, also after retries and fallbacks.
+            RefusedError: It does not accept key, name, account or request.
+            ContextOverflowError: The messages are longer than the model can hold.
+            ModelError: It cannot answer for another reason.
         """

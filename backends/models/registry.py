@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-
 from backends.models.base import Model
+from backends.models.names import PLAYBOOK, check_model
+from backends.models.settings import ModelSettings
 from experiments.errors import ModelError
 
-MODELS: tuple[str, ...] = ("playbook",)
-"""Names of the models that stand by themselves; a backend with many models adds a prefix to ``PREFIXES``."""
 
-PREFIXES: tuple[str, ...] = ()
-"""Beginnings of names that a backend takes, e.g. ``replay:``."""
-
-
-def open_model(name: str) -> Model:
-    """The model of this name.
+def open_model(settings: ModelSettings) -> Model:
+    """The model of these settings.
 
     Raises:
-        ModelError: No backend takes it.
+        ModelError: It cannot be opened.
     """
-    check_model(name)
-    # Config asks check_model only; the playbook brings the recipe catalogue with it.
+    check_model(settings.model)
+    if settings.model != PLAYBOOK:
+        raise ModelError(f"model {settings.model!r} is not available in this version")
+    # Brings the recipe catalogue with it, for which a viewer has no use.
     from backends.models.playbook.model import Playbook
 
     return Playbook()
-
-
-def check_model(name: str) -> None:
-    """Accept the name of a model that this version can run.
-
-    Raises:
-        ModelError: No backend takes the name; the hint lists what exists.
-    """
-    if name in MODELS or any(name.startswith(prefix) and name != prefix for prefix in PREFIXES):
-        return
-    near = difflib.get_close_matches(name, MODELS, n=1)
-    exists = ", ".join([*MODELS, *(f"{prefix}..." for prefix in PREFIXES)])
-    raise ModelError(
-        f"model {name!r} is not available in this version",
-        hint=f"did you mean {near[0]!r}?" if near else f"what exists: {exists}",
-    )

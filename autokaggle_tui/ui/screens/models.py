@@ -152,7 +152,7 @@ class ModelsScreen(PaneScreen[None]):
             self.app.push_screen(question, lambda yes: self._change(role, model) if yes else None)
         else:
             self._begin_test(model)
-            self.cockpit.command("probe-model", model=model, then=partial(self._tested, role, model))
+            self.cockpit.command("probe-model", role=role, model=model, then=partial(self._tested, role, model))
 
     # What the engine answers; the person may have left the screen by then.
 
@@ -305,7 +305,7 @@ class ModelsScreen(PaneScreen[None]):
         used: Mapping[str, Usage] = {}
         problem = ""
         try:
-            by_role = load_config(workspace.root).models.model_dump()
+            by_role = load_config(workspace.root).models.names()
         except AutokaggleError as error:
             problem = in_one_line(error)
         with contextlib.suppress(RegistryError, sqlite3.DatabaseError):

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from backends.models.base import Chunk, Done, Request, TextDelta, ToolCall, Usage
+from backends.models.names import PLAYBOOK
 from backends.models.playbook import builder, researcher, reviewer
 from backends.models.playbook.answer import Answer
 from backends.models.tasks import Phase, Task
@@ -28,7 +29,8 @@ _WRITERS: Mapping[Phase, Callable[[Task], Answer]] = {
 class Playbook:
     """Plays any role from the task alone: deterministic, free, offline."""
 
-    name = "playbook"
+    name = PLAYBOOK
+    context: int | None = None
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """First the write calls, then, once their results are in, the one-line answer."""
