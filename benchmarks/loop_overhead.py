@@ -49,6 +49,7 @@ class Scripted:
     """Plans and writes a trivial experiment each round; leaves the other phases to the playbook."""
 
     name = "scripted"
+    context: int | None = None
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         task = request.task

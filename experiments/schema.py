@@ -176,6 +176,14 @@ MIGRATIONS: Final = (
     """
     ALTER TABLE predictions ADD COLUMN pruned_at REAL;
     """,
+    # asked: the model that was to answer, where another did; context: tokens of the conversation, of window at most.
+    """
+    ALTER TABLE calls ADD COLUMN asked TEXT NOT NULL DEFAULT '';
+    ALTER TABLE calls ADD COLUMN cached_tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE calls ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE calls ADD COLUMN context INTEGER;
+    ALTER TABLE calls ADD COLUMN window INTEGER;
+    """,
 )
 
 DAMAGED: Final = "Start the engine (`autokaggle-tui`): it sets a damaged file aside and takes the last good backup."

@@ -31,6 +31,7 @@ class Scripted:
     """
 
     name = "scripted"
+    context: int | None = None
 
     def __init__(self, script: Mapping[tuple[int, str], str | list[str]]):
         self.script = {key: list(value) if isinstance(value, list) else value for key, value in script.items()}

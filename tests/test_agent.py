@@ -17,6 +17,7 @@ class Scripted:
     """A model that says its lines in order and keeps what it was asked."""
 
     name = "scripted"
+    context: int | None = None
 
     def __init__(self, *lines):
         self.lines = list(lines)

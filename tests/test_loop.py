@@ -320,7 +320,7 @@ def test_imported_predictions_join_the_pool(workspace: Workspace):
 
 def test_an_unknown_model_is_a_config_error(workspace: Workspace):
     change_config(workspace, models={"builder": "gpt-9"})
-    with pytest.raises(ConfigError, match="playbook"):
+    with pytest.raises(ConfigError, match="no model"):
         play(workspace, 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agents.agent import Agent, Answered, Said, ToolResult, Unfit
@@ -67,6 +67,34 @@ class Asked:
     answer: Answered
     said: tuple[Message, ...]
     call: Mapping[str, Any]
+
+
+@dataclass
+class Tally:
+    """What the calls of one phase came to, under the names of the calls table.
+
+    Attributes:
+        cost: Dollars; None once a price was unknown.
+        estimated: 1 when the provider sent no counts for a call.
+        context: Tokens of the conversation at the last call; None before one.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = 0.0
+    estimated: int = 0
+    retries: int = 0
+    context: int | None = None
+
+    def add(self, usage: Usage) -> None:
+        """Count a call."""
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.cost = None if self.cost is None or usage.cost is None else self.cost + usage.cost
+        self.estimated = max(self.estimated, int(usage.estimated))
+        self.context = usage.input_tokens + usage.output_tokens
 
 
 @dataclass
@@ -291,9 +319,8 @@ class Desk:
         agent = self.agents[task.role]
         agent.model = model or self.open(self.settings(task.role))
         answer = Answered("", "", {})
-        used = [0, 0]
-        cost: float | None = 0.0
-        estimated = False
+        tally = Tally()
+        answering = agent.model.name
         started = time.monotonic()
         outcome = "ok"
         kept = len(agent.messages)
@@ -304,10 +331,7 @@ class Desk:
                     if isinstance(record, Said):
                         said.append(record.message)
                     elif isinstance(record, Usage):
-                        used[0] += record.input_tokens
-                        used[1] += record.output_tokens
-                        cost = None if cost is None or record.cost is None else cost + record.cost
-                        estimated = estimated or record.estimated
+                        tally.add(record)
                     elif isinstance(record, Answered):
                         answer = record
                     elif isinstance(record, Unfit):
@@ -316,6 +340,10 @@ class Desk:
                             "unfit", round=task.round, phase=task.phase, role=task.role, reason=record.reason
                         )
                     else:
+                        if isinstance(record, Retrying):
+                            tally.retries += 1
+                        elif isinstance(record, FellBack):
+                            answering = record.model
                         self._stream(task, record)
         except ModelError as error:
             outcome = one_line(str(error))
@@ -328,11 +356,10 @@ class Desk:
             "round": task.round,
             "phase": task.phase,
             "role": task.role,
-            "model": agent.model.name,
-            "input_tokens": used[0],
-            "output_tokens": used[1],
-            "cost": cost,
-            "estimated": int(estimated),
+            "model": answering,
+            "asked": "" if answering == agent.model.name else agent.model.name,
+            **asdict(tally),
+            "window": agent.model.context,
             "seconds": time.monotonic() - started,
             "outcome": outcome,
             "at": campaign.registry.clock(),
