@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.prompts import RolePrompt
+from agents.services import Services
 from agents.tools import Toolbox, ToolError
 from backends.models.base import (
     Chunk,
@@ -78,6 +79,7 @@ class Agent:
     """One role: prompt, model and the conversation so far.
 
     Attributes:
+        services: What the loop does for tools.
         messages: The conversation of this generation, system prompt left out.
         generation: How often the role was spawned anew.
     """
@@ -86,6 +88,7 @@ class Agent:
     model: Model
     workspace: Path
     database: Path
+    services: Services | None = None
     messages: list[Message] = field(default_factory=list)
     generation: int = 1
 
@@ -105,6 +108,8 @@ class Agent:
             self.database,
             self.prompt.tools,
             tuple(f"rounds/{name}" for name in task.outputs),
+            services=self.services,
+            round=task.round,
         )
         yield self._say(Message("user", trigger(task)))
         for attempt in range(1, ATTEMPTS + 1):
@@ -150,7 +155,7 @@ class Agent:
                 return
             for call in calls:
                 try:
-                    result, failed = box.call(call.name, call.arguments), False
+                    result, failed = await box.call(call.name, call.arguments), False
                 except ToolError as error:
                     result, failed = f"error: {error}", True
                 yield ToolResult(call.name, result, failed)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agents.services import Services
 from backends.models.base import ToolSpec
 from experiments.errors import AutokaggleError
 from experiments.jail import open_beneath
@@ -70,6 +73,24 @@ class Correlations(_Arguments):
     experiment: str
 
 
+class CheckRules(_Arguments):
+    """Arguments of check_rules."""
+
+    plan: str
+
+
+class PreviewBlend(_Arguments):
+    """Arguments of preview_blend."""
+
+    members: tuple[str, ...] = ()
+
+
+class RunPython(_Arguments):
+    """Arguments of run_python."""
+
+    code: str
+
+
 @dataclass
 class Toolbox:
     """The tools of one role during one phase.
@@ -78,6 +99,8 @@ class Toolbox:
         root: The workspace; nothing outside it can be read.
         outputs: Paths write_file accepts, relative to the workspace.
         staged: What write_file has taken so far, by file name; the engine validates and publishes it.
+        services: What the loop does for tools; without them such a tool is refused.
+        round: The round the phase belongs to.
     """
 
     root: Path
@@ -85,6 +108,8 @@ class Toolbox:
     allowed: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     staged: dict[str, str] = field(default_factory=dict)
+    services: Services | None = None
+    round: int = 0
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The allowed tools, as a model is told of them."""
@@ -92,7 +117,7 @@ class Toolbox:
             ToolSpec(name, TOOLS[name].description, TOOLS[name].arguments.model_json_schema()) for name in self.allowed
         )
 
-    def call(self, name: str, arguments: str) -> str:
+    async def call(self, name: str, arguments: str) -> str:
         """Run a tool.
 
         Args:
@@ -116,7 +141,10 @@ class Toolbox:
             )
             raise ToolError(f"{name}: {problems}") from None
         try:
-            return tool.run(self, parsed)
+            if inspect.iscoroutinefunction(tool.run):
+                return clean(shorten(await tool.run(self, parsed), READ_CAP))
+            # Beside the loop: a query may take a second.
+            return str(await asyncio.to_thread(tool.run, self, parsed))
         except (OSError, ValueError) as error:
             # Paths too long, not permitted, or with characters that no file name has.
             said = error.strerror if isinstance(error, OSError) else None
@@ -229,13 +257,31 @@ def _correlations(box: Toolbox, arguments: Any) -> str:
     return "\n".join(f"{row['other']}\t{row['pearson']:.5f}" for row in rows) or "no correlations stored"
 
 
+async def _check_rules(box: Toolbox, arguments: Any) -> str:
+    return await _services(box).check_rules(box.round, arguments.plan)
+
+
+async def _preview_blend(box: Toolbox, arguments: Any) -> str:
+    return await _services(box).preview_blend(arguments.members)
+
+
+async def _run_python(box: Toolbox, arguments: Any) -> str:
+    return await _services(box).run_python(arguments.code)
+
+
+def _services(box: Toolbox) -> Services:
+    if box.services is None:
+        raise ToolError("this tool needs the loop, which is not there")
+    return box.services
+
+
 @dataclass(frozen=True)
 class Tool:
     """A tool: what the model is told, how its arguments are checked, what it does."""
 
     description: str
     arguments: type[_Arguments]
-    run: Callable[[Toolbox, Any], str]
+    run: Callable[[Toolbox, Any], str] | Callable[[Toolbox, Any], Awaitable[str]]
 
 
 TOOLS: Mapping[str, Tool] = {
@@ -250,6 +296,23 @@ TOOLS: Mapping[str, Tool] = {
     ),
     "correlations": Tool(
         "Correlation of an experiment's out-of-fold prediction with every other.", Correlations, _correlations
+    ),
+    "check_rules": Tool(
+        "What the rules of LEARNINGS.md say of a plan. `plan` is the text of a plan file, front matter included.",
+        CheckRules,
+        _check_rules,
+    ),
+    "preview_blend": Tool(
+        "Cross-fitted score of a blend of these experiments, or of the whole pool, under the rules. Nothing is kept.",
+        PreviewBlend,
+        _preview_blend,
+    ),
+    "run_python": Tool(
+        "Run a Python script to look at the data: the data files lie in its working folder under their own names "
+        "(train.csv, test.csv ...), numpy, pandas and scikit-learn are there, the network is not. "
+        "Returns what it prints, capped.",
+        RunPython,
+        _run_python,
     ),
 }
 

@@ -33,6 +33,7 @@ from autokaggle_tui.loop.imports import import_predictions
 from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.runner import Runner
+from autokaggle_tui.loop.services import LoopServices
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.patience import Patience
@@ -83,6 +84,7 @@ class Bench:
     control: Control
     clock: RunClock
     runner: Runner
+    services: LoopServices
     desk: Desk
     experimenter: Experimenter
     commander: Commander
@@ -156,7 +158,8 @@ async def open_bench(
         run_clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
         runner = Runner(campaign, compute, control, run_clock, cache, starting)
-        desk = Desk(campaign, control)
+        services = LoopServices(campaign, sandbox, scratch)
+        desk = Desk(campaign, control, services=services)
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
@@ -164,7 +167,18 @@ async def open_bench(
         looking = figures or functools.partial(measure, workspace.root, scratch)
         watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
         yield Bench(
-            campaign, compute, platform, control, run_clock, runner, desk, experimenter, commander, watch, patience
+            campaign,
+            compute,
+            platform,
+            control,
+            run_clock,
+            runner,
+            services,
+            desk,
+            experimenter,
+            commander,
+            watch,
+            patience,
         )
 
 
@@ -388,6 +402,7 @@ class Session:
             experimenter=bench.experimenter,
             closing=closing,
             platform=bench.platform,
+            services=bench.services,
             control=bench.control,
             clock=bench.clock,
             rounds=run["rounds"],

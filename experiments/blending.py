@@ -72,6 +72,12 @@ class Blend:
     evidence: Gain | None = None
     notes: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """Members and weights, scores and notes, in lines for a person."""
+        said = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self.members, self.weights, strict=True))
+        scores = f"cross-fitted score {self.score:.6g}, in-sample {self.in_sample:.6g}"
+        return "\n".join([f"{self.method}: {said}", scores, *self.notes])
+
 
 def fit_blend(
     pool: Mapping[str, PoolMember],

@@ -70,6 +70,16 @@ def load_competition(spec: Spec, data_dir: Path, *, metric: Metric | None = None
     return read_competition(spec, _table(data_dir, "train"), _table(data_dir, "test"), sample_path, metric=metric)
 
 
+def data_files(folder: Path) -> list[Path]:
+    """The data files of a competition that are there: train, test and sample submission.
+
+    Raises:
+        DataError: There are several of one.
+    """
+    found = (find_table(folder, stem) for stem in ("train", "test", SAMPLE))
+    return [path for path in found if path is not None]
+
+
 def read_competition(
     spec: Spec, train_path: Path, test_path: Path, sample_path: Path | None, *, metric: Metric | None = None
 ) -> Competition:

@@ -14,6 +14,19 @@ _ESCAPES = re.compile(
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), *_BIDI) if chr(code) not in "\n\t"}
 
+# Zero-width and filling characters, marks that join or select, and tags (a second ASCII that nothing shows).
+_INVISIBLE = dict.fromkeys(
+    (
+        *(0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFEFF, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0x200B, 0x2010),
+        *range(0x2060, 0x2070),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0000, 0xE0200),
+    )
+)
+_COMMENTS = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+
 
 def clean(text: str) -> str:
     """Remove terminal sequences, control characters (C0, DEL and C1, but newline and tab), lone surrogates and secrets.
@@ -23,6 +36,14 @@ def clean(text: str) -> str:
     """
     plain = _ESCAPES.sub("", text).translate(_CONTROL).encode("utf-8", errors="replace").decode("utf-8")
     return hide(plain)
+
+
+def without_hidden(text: str) -> str:
+    """Text from the web without what a person would not see in it: HTML comments, and characters without a width.
+
+    Instructions for a model are hidden there.
+    """
+    return _COMMENTS.sub("", text).translate(_INVISIBLE)
 
 
 def one_line(text: str, limit: int = 300) -> str:

@@ -11,7 +11,7 @@ import pytest
 from autokaggle_tui.engine import RunOptions, Session, open_bench
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
-from backends.models.base import Done, Request, TextDelta, ToolCall
+from backends.models.base import Done, Model, Request, TextDelta, ToolCall
 from backends.models.playbook.model import Playbook
 from experiments.schema import Row
 
@@ -62,6 +62,7 @@ def play(
     on_event: Callable[[Row], None] = lambda row: None,
     time_limit: float | None = None,
     clock: Callable[[], float] = time.time,
+    model: Model | None = None,
 ) -> tuple[int, list[Row]]:
     """Run the engine in this process; returns its exit code and the events it told."""
     events: list[Row] = []
@@ -72,8 +73,8 @@ def play(
 
     async def run() -> int:
         async with open_bench(workspace, listen, clock=clock) as bench:
-            model = Scripted(script or {})
-            bench.desk.open = lambda name: model
+            playing = model or Scripted(script or {})
+            bench.desk.open = lambda settings: playing
             return await Session(bench, RunOptions(rounds=rounds, time_limit=time_limit)).run()
 
     return asyncio.run(run()), events

@@ -17,6 +17,7 @@ from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from backends.platforms.local_store import data_home
 from experiments.backups import find_backups
+from experiments.errors import RegistryError
 from experiments.registry import Registry
 from experiments.schema import open_viewer
 
@@ -46,6 +47,14 @@ def rows(folder: Path, sql: str) -> list[sqlite3.Row]:
         return connection.execute(sql).fetchall()
     finally:
         connection.close()
+
+
+def ended(folder: Path) -> bool:
+    """Whether the run is over; a campaign killed early has no registry yet."""
+    try:
+        return bool(rows(folder, "SELECT 1 FROM runs WHERE status = 'finished'"))
+    except (RegistryError, sqlite3.Error):
+        return False
 
 
 def check_invariants(folder: Path) -> None:
@@ -96,6 +105,10 @@ def test_killed_at_random_instants_with_its_children(tmp_path: Path, campaign: P
             process.wait()
             psutil.wait_procs(family, timeout=20)
             assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+            if ended(campaign):
+                # Killed on its way out: the same command would begin another run.
+                check_invariants(campaign)
+                campaign = demo_workspace(tmp_path / f"demo-{kills}-ended")
         finally:
             process.stderr.close()
     assert finish(start(campaign)) == 0

@@ -1,5 +1,6 @@
 """Agents' tools: what is allowed, where they may look, how they refuse."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,7 @@ def box(tmp_path: Path) -> Toolbox:
 
 
 def call(box: Toolbox, name: str, **arguments) -> str:
-    return box.call(name, json.dumps(arguments))
+    return asyncio.run(box.call(name, json.dumps(arguments)))
 
 
 def test_files_of_the_workspace_can_be_read_and_listed(box: Toolbox):
@@ -56,7 +57,7 @@ def test_a_tool_outside_the_allow_list_does_not_exist(box: Toolbox):
 @pytest.mark.parametrize("arguments", ["", "{", "[]", '{"path": 3}', '{"path": "x", "more": 1}', "null"])
 def test_malformed_arguments_are_told_to_the_model(box: Toolbox, arguments: str):
     with pytest.raises(ToolError, match="read_file"):
-        box.call("read_file", arguments)
+        asyncio.run(box.call("read_file", arguments))
 
 
 def test_sql_reads(box: Toolbox):
@@ -90,7 +91,7 @@ def test_paths_the_system_refuses_are_told_to_the_model(box: Toolbox, path: str)
 
 def test_characters_that_are_no_text_are_told_to_the_model(box: Toolbox):
     with pytest.raises(ToolError):
-        box.call("read_file", r'{"path": "\ud800"}')
+        asyncio.run(box.call("read_file", r'{"path": "\ud800"}'))
     with pytest.raises(ToolError, match=r"SQL|query_registry"):
         call(box, "query_registry", sql="SELECT 1 \0")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.agent import Agent, Answered, Said, ToolResult, Unfit
 from agents.prompts import load_prompt
+from agents.services import Services
 from agents.tools import describe_call
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control
@@ -104,6 +105,7 @@ class Desk:
     Attributes:
         overrides: Models by role that last this run only.
         open: Opens a model by its settings.
+        services: What the loop does for the agents' tools.
     """
 
     campaign: Campaign
@@ -111,6 +113,7 @@ class Desk:
     open: Callable[[ModelSettings], Model] = open_model
     agents: dict[Role, Agent] = field(default_factory=dict)
     overrides: dict[Role, str] = field(default_factory=dict)
+    services: Services | None = None
 
     def spawn(self) -> None:
         """Bring every role up with its prompt, its model and its conversation so far."""
@@ -125,6 +128,7 @@ class Desk:
                 workspace=self.campaign.workspace.root,
                 database=self.campaign.workspace.facts,
                 messages=whole_turns([Message.from_json(row["message"]) for row in rows]),
+                services=self.services,
                 generation=generation,
             )
 

@@ -116,14 +116,7 @@ class Experimenter:
         except BlendError as error:
             return RunResult("discard", error.message, {}, None, None, error.message), {}
         weights = dict(zip(blend.members, blend.weights, strict=True))
-        said = ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())
-        log = "\n".join(
-            [
-                f"{blend.method}: {said}",
-                f"cross-fitted score {blend.score:.6g}, in-sample {blend.in_sample:.6g}",
-                *blend.notes,
-            ]
-        )
+        log = blend.describe()
         rulings: tuple[Ruling, ...] = ()
         if blend.evidence is not None:
             figures = gain_figures(blend.evidence)

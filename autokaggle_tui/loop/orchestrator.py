@@ -17,6 +17,8 @@ from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.planning import Planner
+from autokaggle_tui.loop.scraping import scrape
+from autokaggle_tui.loop.services import LoopServices
 from autokaggle_tui.loop.submitting import decide, submit, submitted
 from autokaggle_tui.pruning import prune_above
 from backends.models.tasks import CampaignView
@@ -46,6 +48,7 @@ class Orchestrator:
     experimenter: Experimenter
     closing: Closing
     platform: Platform
+    services: LoopServices
     control: Control
     clock: RunClock
     rounds: int | None
@@ -110,6 +113,7 @@ class Orchestrator:
         await self.desk.hand_over(number, view)
         if self._retro_due(number):
             await self.desk.perform(number, "retro", view)
+        await scrape(self.campaign, self.services, number)
         await self.desk.perform(number, "research", view)
         header = await self.planner.plan(number, view)
         if header is None:

@@ -31,7 +31,9 @@ class PhaseSpec:
 PHASES: Mapping[Phase, PhaseSpec] = {
     "eda": PhaseSpec("builder", ("eda.md",), ("DONE",)),
     "retro": PhaseSpec("reviewer", ("retro.md",), ("DONE",)),
-    "research": PhaseSpec("researcher", ("research_raw.md", "research_brief.md"), ("DONE",), ("retro.md",)),
+    "research": PhaseSpec(
+        "researcher", ("research_raw.md", "research_brief.md"), ("DONE",), ("retro.md", "scraped.txt")
+    ),
     "plan": PhaseSpec("builder", ("plan.md",), ("DONE",), ("research_brief.md", "retro.md")),
     "review": PhaseSpec("reviewer", ("review.md",), ("APPROVED", "REVISE"), ("plan.md", "research_brief.md")),
     "revise": PhaseSpec("builder", ("plan.md",), ("REVISED",), ("plan.md", "review.md")),

@@ -34,7 +34,7 @@ class Planner:
         header = parse_plan(planned.text).header
         if header.kind == "stop":
             return self._accept(number, header)
-        rulings = self.rulings(number, header)
+        rulings = plan_rulings(self.campaign, number, header)
         facts = {"plan": header.model_dump(mode="json"), "rulings": as_facts(rulings)}
         review = await self.desk.perform(number, "review", view, facts=facts)
         record_rulings(self.campaign.registry, number, "review", rulings)
@@ -44,30 +44,15 @@ class Planner:
             self._overrule(number, blocking(rulings)[0])
         revised = await self.desk.perform(number, "revise", view, facts=facts | {"reason": review.line})
         header = parse_plan(revised.text).header
-        if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
+        if header.kind != "stop" and (blocked := blocking(plan_rulings(self.campaign, number, header))):
             record_rulings(self.campaign.registry, number, "revise", blocked)
             text = alternative(view, header)
             replaced = self.desk.replace_plan(number, view, text, f"{blocked[0].rule}: {blocked[0].reason}")
             header = parse_plan(replaced.text).header
-            if header.kind != "stop" and (blocked := blocking(self.rulings(number, header))):
+            if header.kind != "stop" and (blocked := blocking(plan_rulings(self.campaign, number, header))):
                 record_rulings(self.campaign.registry, number, "revise", blocked)
                 return None
         return self._accept(number, header)
-
-    def rulings(self, number: int, header: PlanHeader) -> tuple[Ruling, ...]:
-        """What the rules say of a plan, given all that other rounds did."""
-        workspace = self.campaign.workspace
-        plan = PlanFacts(
-            round=number,
-            kind=header.kind,
-            family=header.family,
-            params=header.params,
-            parent=header.parent,
-            members=header.members,
-            has_eda=workspace.file(0, "eda.md").is_file(),
-            has_brief=workspace.file(number, "research_brief.md").is_file(),
-        )
-        return check_plan(self.campaign.rules, plan, past_experiments(self.campaign))
 
     def _accept(self, number: int, header: PlanHeader) -> PlanHeader:
         registry = self.campaign.registry
@@ -98,6 +83,22 @@ class Planner:
             return
         reason = f"an approval cannot lift {ruling.rule}: {ruling.reason}"
         record_verdict(registry, number, "review", "engine", "REVISE", reason, rule=ruling.rule)
+
+
+def plan_rulings(campaign: Campaign, number: int, header: PlanHeader) -> tuple[Ruling, ...]:
+    """What the rules say of a plan, given all that other rounds did."""
+    workspace = campaign.workspace
+    plan = PlanFacts(
+        round=number,
+        kind=header.kind,
+        family=header.family,
+        params=header.params,
+        parent=header.parent,
+        members=header.members,
+        has_eda=workspace.file(0, "eda.md").is_file(),
+        has_brief=workspace.file(number, "research_brief.md").is_file(),
+    )
+    return check_plan(campaign.rules, plan, past_experiments(campaign))
 
 
 def past_experiments(campaign: Campaign) -> list[PastExperiment]:

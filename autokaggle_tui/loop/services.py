@@ -1,0 +1,109 @@
+"""What the loop does for the agents' tools: rules, blends, and Python in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.planning import plan_rulings
+from autokaggle_tui.loop.scoring import load_pool
+from backends.compute.sandbox import Sandbox
+from backends.compute.scripts import ScriptResult, run_script
+from experiments.blending import fit_blend
+from experiments.competition import data_files
+from experiments.plan import PlanError, parse_plan
+from experiments.rules import blend_limits
+from experiments.text import score_text
+
+PYTHON_SECONDS = 120.0
+PYTHON_CHARS = 8_000
+"""Of what a script prints: enough for tables and figures, too little for the labels."""
+SCRAPER_SECONDS = 300.0
+SCRAPER_CHARS = 60_000
+
+
+@dataclass
+class LoopServices:
+    """Serves tools from an open campaign.
+
+    Attributes:
+        sandbox: What scripts are shut into, as folds are.
+        place: Where their folders are made.
+    """
+
+    campaign: Campaign
+    sandbox: Sandbox
+    place: Path
+    _one_script: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    async def check_rules(self, round: int, plan: str) -> str:
+        """What the rules say of a plan: a line for each."""
+        try:
+            header = parse_plan(plan).header
+        except PlanError as error:
+            return f"not a plan: {error}"
+        rulings = plan_rulings(self.campaign, round, header)
+        return "\n".join(f"{ruling.verdict}\t{ruling.rule}\t{ruling.reason}" for ruling in rulings) or "no rule is on"
+
+    async def preview_blend(self, members: Sequence[str]) -> str:
+        """Fit a blend as a planned round would, and tell of it; nothing is kept.
+
+        Raises:
+            BlendError: There is none, or a member is unknown.
+        """
+        campaign = self.campaign
+        pool = load_pool(campaign)
+        limits = blend_limits(campaign.rules)
+        blend = await asyncio.to_thread(
+            fit_blend,
+            pool,
+            campaign.competition.y,
+            campaign.folds,
+            campaign.metric,
+            limits=limits,
+            members=tuple(members),
+        )
+        against = f"best single {blend.best} {score_text(blend.best_score)}"
+        gain = f"gain over it {blend.gain.mean:+.5g}, t = {blend.gain.t:.2f}"
+        return "\n".join([blend.describe(), against, gain])
+
+    async def run_python(self, code: str) -> str:
+        """Run a script beside the data files; what it printed and how it ended.
+
+        Raises:
+            ComputeError: It cannot be started.
+        """
+        campaign = self.campaign
+        files = data_files(campaign.config.data_path(campaign.workspace.root))
+        # One at a time: they take from the same memory as the folds.
+        async with self._one_script:
+            result = await run_script(
+                self.sandbox,
+                code,
+                {path.name: path for path in files},
+                place=self.place,
+                seconds=PYTHON_SECONDS,
+                output_chars=PYTHON_CHARS,
+                threads=campaign.threads,
+            )
+        return (
+            "\n".join(part for part in (result.output, result.error and f"[{result.error}]") if part) or "(no output)"
+        )
+
+    async def scrape(self, program: Path) -> ScriptResult:
+        """Run a person's own program for research: with the network, without secrets.
+
+        Raises:
+            ComputeError: It cannot be started.
+        """
+        return await run_script(
+            self.sandbox,
+            program,
+            place=self.place,
+            seconds=SCRAPER_SECONDS,
+            output_chars=SCRAPER_CHARS,
+            network=True,
+        )
