@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agents.knowledge import Source, quoted
 from agents.prompts import RolePrompt
 from agents.services import Services
-from agents.tools import Toolbox, ToolError
+from agents.tools import READ_CAP, Toolbox, ToolError
 from backends.models.base import (
     Chunk,
     Done,
@@ -80,6 +81,7 @@ class Agent:
 
     Attributes:
         services: What the loop does for tools.
+        knowledge: Texts that belong to its prompt.
         messages: The conversation of this generation, system prompt left out.
         generation: How often the role was spawned anew.
     """
@@ -89,6 +91,7 @@ class Agent:
     workspace: Path
     database: Path
     services: Services | None = None
+    knowledge: tuple[Source, ...] = ()
     messages: list[Message] = field(default_factory=list)
     generation: int = 1
 
@@ -110,6 +113,7 @@ class Agent:
             tuple(f"rounds/{name}" for name in task.outputs),
             services=self.services,
             round=task.round,
+            most=result_chars(self.model.context),
         )
         yield self._say(Message("user", trigger(task)))
         for attempt in range(1, ATTEMPTS + 1):
@@ -130,10 +134,12 @@ class Agent:
 
     async def _turns(self, task: Task, box: Toolbox) -> AsyncIterator[Record]:
         """Call the model and its tools until it answers without a call."""
+        known = quoted(self.knowledge, self.model.context)
+        system = Message("system", f"{self.prompt.text.rstrip()}\n\n{known}".rstrip())
         for _ in range(TURNS):
             request = Request(
                 self.prompt.role,
-                (Message("system", self.prompt.text), *self.messages),
+                (system, *self.messages),
                 box.specs(),
                 task,
                 self.prompt.settings,
@@ -168,6 +174,15 @@ class Agent:
     def _say(self, message: Message) -> Said:
         self.messages.append(message)
         return Said(message)
+
+
+def result_chars(context: int | None) -> int:
+    """Characters that a tool's result may take in the context of a model: about a sixth of it.
+
+    Args:
+        context: Tokens; None when unknown.
+    """
+    return READ_CAP if context is None else max(1_000, min(READ_CAP, context // 2))
 
 
 def trigger(task: Task) -> str:

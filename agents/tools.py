@@ -101,6 +101,7 @@ class Toolbox:
         staged: What write_file has taken so far, by file name; the engine validates and publishes it.
         services: What the loop does for tools; without them such a tool is refused.
         round: The round the phase belongs to.
+        most: Characters that one result may take.
     """
 
     root: Path
@@ -110,6 +111,7 @@ class Toolbox:
     staged: dict[str, str] = field(default_factory=dict)
     services: Services | None = None
     round: int = 0
+    most: int = READ_CAP
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The allowed tools, as a model is told of them."""
@@ -142,15 +144,23 @@ class Toolbox:
             raise ToolError(f"{name}: {problems}") from None
         try:
             if inspect.iscoroutinefunction(tool.run):
-                return clean(shorten(await tool.run(self, parsed), READ_CAP))
-            # Beside the loop: a query may take a second.
-            return str(await asyncio.to_thread(tool.run, self, parsed))
+                result = str(await tool.run(self, parsed))
+            else:
+                # Beside the loop: a query may take a second.
+                result = str(await asyncio.to_thread(tool.run, self, parsed))
+            return self._fit(clean(result))
         except (OSError, ValueError) as error:
             # Paths too long, not permitted, or with characters that no file name has.
             said = error.strerror if isinstance(error, OSError) else None
             raise ToolError(f"{name}: {said or one_line(str(error))}") from None
         except AutokaggleError as error:
             raise ToolError(f"{name}: {error.message}") from None
+
+    def _fit(self, text: str) -> str:
+        # A file says itself where it was cut.
+        if len(text) <= self.most + 100:
+            return text
+        return f"{text[: self.most]}\n… cut after {self.most} of {len(text)} characters"
 
     def resolve(self, path: str) -> Path:
         """A path inside the workspace, links followed.

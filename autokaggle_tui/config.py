@@ -107,9 +107,11 @@ class Budget(_Section):
     """Hard caps; null or absent: no cap. The command line's --rounds and --time-limit go first."""
 
     usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """Dollars for model calls."""
+    """Dollars for all model calls of the campaign; every model must then have a known price."""
     tokens: int | None = Field(default=None, ge=0)
-    """Tokens of model calls, in and out."""
+    """Tokens of all model calls of the campaign, in and out."""
+    at_cap: Literal["pause", "playbook"] = "pause"
+    """When usd or tokens are used up: wait until the cap is raised here, or go on with the playbook."""
     time: Duration | None = None
     """Wall time of a run, e.g. "12h"."""
     rounds: int | None = Field(default=None, ge=1)

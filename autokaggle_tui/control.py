@@ -14,7 +14,7 @@ class StopRun(Exception):  # noqa: N818 - a request, not an error
 
 @dataclass(frozen=True)
 class Hold:
-    """Why the machine itself keeps the loop from going on.
+    """Why the loop may not go on, whatever the person asked for.
 
     Attributes:
         text: What is short, e.g. ``disk 0.4 GB free``.
@@ -29,20 +29,20 @@ class Hold:
 class Control:
     """Wishes of the person and the state of the machine, obeyed at checkpoints.
 
-    A person's pause and the machine's hold do not lift each other: the loop goes on when neither is left.
+    A person's pause and holds do not lift each other: the loop goes on when none is left.
 
     Attributes:
         stopping: A stop was asked for.
         interrupted: It was Ctrl-C that asked.
         asked: The person wants a pause.
-        held: The machine is short of something.
+        holds: What is short, by who watches it: the machine's memory and disk, the budget.
         kill: Kills the running experiment; set by whoever runs one.
     """
 
     stopping: bool = False
     interrupted: bool = False
     asked: bool = False
-    held: Hold | None = None
+    holds: dict[str, Hold] = field(default_factory=dict)
     kill: Callable[[], bool] = lambda: False
     paused_seconds: float = 0.0
     _paused_at: float | None = None
@@ -50,6 +50,16 @@ class Control:
 
     def __post_init__(self) -> None:
         self._go.set()
+
+    @property
+    def held(self) -> Hold | None:
+        """All that is short, as one; None when nothing is."""
+        if not self.holds:
+            return None
+        return Hold(
+            ", ".join(hold.text for hold in self.holds.values()),
+            " and ".join(hold.until for hold in self.holds.values()),
+        )
 
     @property
     def paused(self) -> bool:
@@ -62,24 +72,26 @@ class Control:
         self._settle()
 
     def resume(self) -> None:
-        """Go on, unless the machine holds the loop."""
+        """Go on, unless something holds the loop."""
         self.asked = False
         self._settle()
 
-    def hold(self, why: Hold) -> None:
-        """Wait at the next checkpoint for the machine's sake."""
-        self.held = None if self.stopping else why
+    def hold(self, owner: str, why: Hold) -> None:
+        """Wait at the next checkpoint, until the same owner lets go."""
+        if not self.stopping:
+            self.holds[owner] = why
         self._settle()
 
-    def release(self) -> None:
-        """The machine is fine again."""
-        self.held = None
+    def release(self, owner: str) -> None:
+        """What this owner watches is fine again."""
+        self.holds.pop(owner, None)
         self._settle()
 
     def stop(self) -> None:
         """Leave at the next checkpoint, paused, held or not."""
         self.stopping = True
-        self.asked, self.held = False, None
+        self.asked = False
+        self.holds.clear()
         self._settle()
 
     def interrupt(self) -> None:
@@ -88,7 +100,7 @@ class Control:
         self.stop()
 
     def _settle(self) -> None:
-        waits = (self.asked or self.held is not None) and not self.stopping
+        waits = (self.asked or bool(self.holds)) and not self.stopping
         if waits and self._paused_at is None:
             self._paused_at = time.monotonic()
             self._go.clear()

@@ -26,14 +26,17 @@ from autokaggle_tui.interrupts import INTERRUPTED, hangups_ignored, interrupts
 from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.launching import publish_output
 from autokaggle_tui.live import Live
+from autokaggle_tui.loop.asking import Asker
 from autokaggle_tui.loop.closing import Closing
-from autokaggle_tui.loop.desk import ROLES, Desk
+from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.imports import import_predictions
 from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
 from autokaggle_tui.loop.planning import Planner
+from autokaggle_tui.loop.purse import Purse
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.services import LoopServices
+from autokaggle_tui.loop.staff import ROLES, Staff
 from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.patience import Patience
@@ -159,11 +162,13 @@ async def open_bench(
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
         runner = Runner(campaign, compute, control, run_clock, cache, starting)
         services = LoopServices(campaign, sandbox, scratch)
-        desk = Desk(campaign, control, services=services)
-        desk.spawn()
+        purse = Purse.open(workspace, config.budget, registry)
+        staff = Staff(campaign, Asker(campaign, control, run_clock, purse), services)
+        staff.spawn()
+        desk = Desk(campaign, control, staff)
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.overrides, platform, since)
+        commander = Commander(campaign, control, desk.staff.overrides, platform, since)
         looking = figures or functools.partial(measure, workspace.root, scratch)
         watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
         yield Bench(
@@ -292,7 +297,7 @@ class Session:
     async def run(self) -> int:
         """Play until the run is over; returns the exit code."""
         bench = self.bench
-        bench.desk.overrides.update(self.options.models)
+        bench.desk.staff.overrides.update(self.options.models)
         run = self._begin()
         try:
             reason = await attended(bench, self._play(run), self._beat)
@@ -372,7 +377,7 @@ class Session:
                 pid=os.getpid(),
                 first_round=run["first_round"],
                 before=before,
-                models={role: self.bench.desk.model_name(role) for role in ROLES},
+                models={role: self.bench.desk.staff.model_name(role) for role in ROLES},
                 budget=self.bench.campaign.config.budget.model_dump(mode="json"),
             )
             self._tell_sandbox()

@@ -22,6 +22,8 @@ from experiments.registry import Registry
 
 DISK = "disk"
 TEMPORARY = "temporary disk"
+MACHINE = "machine"
+"""Holds the loop in this name."""
 MEMORY = "memory"
 
 ENOUGH = 1.25
@@ -165,9 +167,9 @@ class Watch:
                 ", ".join(self._shortage(name, figures) for name in short),
                 " and ".join(self._wanted(name) for name in short),
             )
-            self._control.hold(hold)
+            self._control.hold(MACHINE, hold)
         else:
-            self._control.release()
+            self._control.release(MACHINE)
         if tuple(short) != self._told:
             self._tell(tuple(short))
 

@@ -88,7 +88,7 @@ async def measure(rounds: int, folder: Path) -> list[float]:
 
     async with open_bench(workspace, listen) as bench:
         await bench.runner.starting
-        bench.desk.open = lambda _name: Scripted()
+        bench.desk.staff.open = lambda _name: Scripted()
         try:
             await Session(bench, RunOptions(rounds=rounds)).run()
         except StopRun:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.engine import Bench, RunOptions, Session, open_bench
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from backends.models.base import Done, Model, Request, TextDelta, ToolCall
@@ -63,6 +63,7 @@ def play(
     time_limit: float | None = None,
     clock: Callable[[], float] = time.time,
     model: Model | None = None,
+    prepare: Callable[[Bench], None] = lambda bench: None,
 ) -> tuple[int, list[Row]]:
     """Run the engine in this process; returns its exit code and the events it told."""
     events: list[Row] = []
@@ -74,7 +75,8 @@ def play(
     async def run() -> int:
         async with open_bench(workspace, listen, clock=clock) as bench:
             playing = model or Scripted(script or {})
-            bench.desk.open = lambda settings: playing
+            bench.desk.staff.open = lambda settings: playing
+            prepare(bench)
             return await Session(bench, RunOptions(rounds=rounds, time_limit=time_limit)).run()
 
     return asyncio.run(run()), events

@@ -284,7 +284,7 @@ def test_model_changes_one_key_of_the_file_as_it_is_now(workspace: Workspace):
 
         async with open_bench(workspace, listen) as bench:
             code = await Session(bench, RunOptions(rounds=1, models={"builder": "playbook"})).run()
-            overrides.append(dict(bench.desk.overrides))
+            overrides.append(dict(bench.desk.staff.overrides))
             return code
 
     assert asyncio.run(run()) == 0

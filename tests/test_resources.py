@@ -197,7 +197,7 @@ def test_a_full_disk_pauses_a_run_which_says_why_and_goes_on(workspace: Workspac
 
     async def run() -> int:
         async with open_bench(workspace, listen, figures=lambda: figures[0]) as bench:
-            bench.desk.open = lambda name: Scripted({})
+            bench.desk.staff.open = lambda name: Scripted({})
             registry = bench.campaign.registry
             running = asyncio.create_task(Session(bench, RunOptions(rounds=1)).run())
             while not kinds(events, "held"):

@@ -110,7 +110,7 @@ class Orchestrator:
         """
         self._begin(number)
         view = self._view(number)
-        await self.desk.hand_over(number, view)
+        await self.desk.staff.hand_over(number, view)
         if self._retro_due(number):
             await self.desk.perform(number, "retro", view)
         await scrape(self.campaign, self.services, number)

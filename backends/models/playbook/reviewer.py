@@ -130,14 +130,15 @@ def retro(task: Task) -> Answer:
 
 
 def handover(task: Task) -> Answer:
-    """The brief a role leaves for its successor: one line, all of it from the registry."""
+    """The brief a role leaves for its successor, all of it from the registry."""
     view = task.view
     tried = Counter(e.family for e in view.experiments)
     families = ", ".join(f"{family} ×{count}" for family, count in tried.most_common()) or "nothing"
     champion = view.experiment(view.champion)
     leads = f"{champion.id} leads with {number(champion.score)}" if champion else "no champion yet"
     fresh = ", ".join(untried(view)) or "no family"
-    return Answer(f"DONE: tried {families}; {leads}; untried: {fresh}.")
+    brief = f"Tried: {families}. {leads[0].upper()}{leads[1:]}. Untried: {fresh}.\n"
+    return Answer("DONE", dict.fromkeys(task.outputs, brief))
 
 
 def _best_of(best: Sequence[ExperimentView], family: str) -> float | None:
