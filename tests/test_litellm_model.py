@@ -132,6 +132,13 @@ async def test_tool_calls_come_complete_with_their_arguments_as_text(kind: type[
     assert "read_file" in json.dumps(received.body["tools"])
 
 
+async def test_calls_that_a_server_does_not_number_are_told_apart():
+    calls = (Call("read_file", {"path": "first"}, "a"), Call("read_file", {"path": "second"}, "b"))
+    async with OpenAIServer([Say(calls=calls)]) as server:
+        server.one_index = True
+        assert [call.arguments for call in only(ToolCall, await answer(server))] == [call.raw for call in calls]
+
+
 @SERVERS
 async def test_results_go_back_and_malformed_arguments_stay_readable_for_the_server(kind: type[Emulator]):
     async with kind([Say("APPROVED")]) as server:
@@ -214,6 +221,13 @@ async def test_silence_counts_as_a_fault(kind: type[Emulator], fault: Answer):
         chunks = await answer(server, timeout=0.3)
     assert len(only(Retrying, chunks)) == 1
     assert chunks[-1] == Done("stop")
+
+
+async def test_an_answer_without_end_is_ended():
+    async with OpenAIServer([Break("mid flood"), Say("APPROVED")]) as server:
+        chunks = await answer(server, timeout=0.1)
+    [retry] = only(Retrying, chunks)
+    assert "no end" in retry.reason
 
 
 @SERVERS
@@ -388,6 +402,14 @@ async def test_a_key_of_ones_own_variable_is_sent(monkeypatch: pytest.MonkeyPatc
     assert "canary" not in str(error) and "MY_KEY" in error.hint
 
 
+@SERVERS
+async def test_logs_and_warnings_hold_no_key(kind: type[Emulator], caplog: pytest.LogCaptureFixture):
+    caplog.set_level("DEBUG")
+    async with kind([Fail(500, CANARY), Break("mid drop", CANARY), Fail(401, CANARY)]) as server:
+        error = await refusal(server)
+    assert CANARY not in f"{caplog.text}{error!r}{error}"
+
+
 def test_a_providers_key_does_not_travel_in_clear_text_to_another_machine():
     environment = {"OPENAI_API_KEY": CANARY}
 
@@ -499,6 +521,19 @@ async def test_without_tool_calls_of_its_own_a_model_acts_by_json():
     assert "read_file" in body["messages"][0]["content"] and "aaa" in body["messages"][3]["content"]
     schema = json.dumps(body["response_format"])
     assert '"enum": ["APPROVED", "REVISE"]' in schema and '"const": "read_file"' in schema
+
+
+async def test_a_model_that_repeats_itself_may_only_answer():
+    turns: list[Message] = [Message("user", "R01 review.")]
+    for name in ("j1", "j2"):
+        call = ToolCall(name, "read_file", '{"path": "none"}')
+        turns += [Message("assistant", "", (call,)), Message("tool", "error: no such file", (), name)]
+    async with OpenAIServer(lambda body: act(answer="APPROVED", reason="x")) as server:
+        await answer(server, request(*turns[:3]), tools="json")
+        await answer(server, request(*turns), tools="json")
+        await answer(server, request(*turns, Message("user", "That does not fit.")), tools="json")
+    schemas = [json.dumps(received.body["response_format"]) for received in server.received]
+    assert ["read_file" in text for text in schemas] == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Break:
     first piece of the text: the connection drops, hangs, carries garbage, or ends cleanly as if all had been said.
     """
 
-    how: Literal["drop", "hang", "html", "mid drop", "mid hang", "mid garbage", "mid end"]
+    how: Literal["drop", "hang", "html", "mid drop", "mid hang", "mid garbage", "mid end", "mid flood"]
     text: str = "This is what was "
 
 

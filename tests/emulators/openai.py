@@ -10,9 +10,14 @@ from .server import Emulator, event
 
 
 class OpenAIServer(Emulator):
-    """Speaks like OpenAI, vLLM, llama.cpp and LM Studio do."""
+    """Speaks like OpenAI, vLLM, llama.cpp and LM Studio do.
+
+    Attributes:
+        one_index: Number every tool call 0, as some servers do.
+    """
 
     prefix = "/v1"
+    one_index = False
 
     def events(self, body: dict[str, Any], say: Say) -> Iterator[bytes]:
         yield _chunk(body, {"role": "assistant", "content": ""})
@@ -20,9 +25,10 @@ class OpenAIServer(Emulator):
             yield _chunk(body, {"reasoning_content": piece})
         for piece in say.pieces:
             yield _chunk(body, {"content": piece})
-        for index, call in enumerate(say.calls):
+        for number, call in enumerate(say.calls):
+            index = 0 if self.one_index else number
             function = {"name": call.name, "arguments": ""}
-            name = call.id or f"call_{len(self.received)}_{index}"
+            name = call.id or f"call_{len(self.received)}_{number}"
             yield _chunk(body, {"tool_calls": [{"index": index, "id": name, "type": "function", "function": function}]})
             for piece in cut(call.raw):
                 yield _chunk(body, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})

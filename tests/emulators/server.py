@@ -117,6 +117,11 @@ class Emulator(ABC):
             await _abort(request)
         elif answer.how == "mid hang":
             await asyncio.Event().wait()
+        elif answer.how == "mid flood":
+            opening = list(self.opening(body, answer.text))
+            while True:
+                await response.write(opening[-1])
+                await asyncio.sleep(0.02)
         elif answer.how == "mid garbage":
             await response.write(b"data: {this is no JSON\n\n")
         return response

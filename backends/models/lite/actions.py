@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from backends.models.base import Message, ToolCall, ToolSpec
@@ -14,6 +15,9 @@ from experiments.text import one_line
 _DECODER = json.JSONDecoder()
 _STARTS = 50
 """Braces at which an object is looked for; every look may read the whole text."""
+
+_REASON = {"type": "string", "minLength": 1, "maxLength": 1000}
+"""Bounded: a weak model goes on until it is cut, and half an object is none."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,27 @@ def instruct(question: Question) -> list[Wire]:
 
 def schema(question: Question) -> Wire:
     """``response_format`` for the action."""
-    choices = [_object({"tool": {"const": tool.name}, "arguments": _closed(tool)}) for tool in question.tools]
+    tools = () if repeats(question.messages) else question.tools
+    choices = [_object({"tool": {"const": tool.name}, "arguments": _closed(tool)}) for tool in tools]
     word: Wire = {"type": "string", "enum": list(question.answers)} if question.answers else {"type": "string"}
-    choices.append(_object({"answer": word, "reason": {"type": "string"}}))
+    choices.append(_object({"answer": word, "reason": _REASON}))
     # Not at the root: several servers take only an object there.
     action = choices[0] if len(choices) == 1 else {"anyOf": choices}
     return {"type": "json_schema", "json_schema": {"name": "action", "schema": _object({"action": action})}}
+
+
+def repeats(messages: Sequence[Message]) -> bool:
+    """Whether the last two calls were the same and told the same: a weak model would go on for ever.
+
+    With only the answer open it comes out of the circle; what was missing it is told then.
+    """
+    last = [
+        (call.name, call.arguments, message.content)
+        for before, message in pairwise(messages[-4:])
+        if message.role == "tool"
+        for call in before.tool_calls
+    ]
+    return messages[-1].role == "tool" and len(last) == 2 and last[0] == last[1]
 
 
 def read(text: str, number: int) -> Action:

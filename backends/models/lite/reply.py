@@ -15,6 +15,10 @@ PATIENCE = 10
 """A whole reply may take this many times the seconds that it may be silent."""
 
 
+class EndlessError(Exception):
+    """A reply went on beyond its deadline."""
+
+
 @asynccontextmanager
 async def opened(litellm: Any, arguments: Mapping[str, Any], silence: float) -> AsyncIterator[Reply]:
     """Make a call; what remains of its reply is dropped at the end.
@@ -67,18 +71,22 @@ class Reply:
     chunks: list[Any] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
     _thought: list[str] = field(default_factory=list)
-    _calls: dict[int, _Call] = field(default_factory=dict)
-    _latest: int = -1
+    _calls: list[_Call] = field(default_factory=list)
+    _slots: dict[int, int] = field(default_factory=dict)
 
     async def pieces(self) -> AsyncIterator[TextDelta | Reasoning]:
         """Text and reasoning as they come; calls are complete only afterwards."""
+        loop = asyncio.get_running_loop()
         while True:
-            now = asyncio.get_running_loop().time()
-            async with asyncio.timeout_at(min(now + self.silence, self.deadline)):
-                try:
+            try:
+                async with asyncio.timeout_at(min(loop.time() + self.silence, self.deadline)):
                     chunk = await anext(self.stream)
-                except StopAsyncIteration:
-                    return
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if loop.time() < self.deadline:
+                    raise
+                raise EndlessError(f"no end of the answer after {PATIENCE * self.silence:g} s") from None
             self.chunks.append(chunk)
             for piece in self._take(chunk):
                 yield piece
@@ -91,16 +99,14 @@ class Reply:
     @property
     def said(self) -> str:
         """All that was generated: text, reasoning and arguments."""
-        return "".join(
-            [*self._thought, *self._text, *(part for call in self._calls.values() for part in call.arguments)]
-        )
+        return "".join([*self._thought, *self._text, *(part for call in self._calls for part in call.arguments)])
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls; those without a name are none."""
         return tuple(
             ToolCall(call.id or f"call_{index}", call.name, "".join(call.arguments))
-            for index, call in sorted(self._calls.items())
+            for index, call in enumerate(self._calls)
             if call.name
         )
 
@@ -136,15 +142,13 @@ class Reply:
             self._join(part)
 
     def _join(self, part: Any) -> None:
-        """Some servers number every call 0: a new id is a new call."""
-        at = part.index if part.index is not None else max(self._latest, 0)
-        known = self._calls.get(at)
-        if known is not None and part.id and known.id and part.id != known.id:
-            at = max(self._calls) + 1
-        elif known is not None and not part.id and self._latest > at and part.index == 0:
-            at = self._latest
-        call = self._calls.setdefault(at, _Call())
-        self._latest = at
+        """Add a piece to its call; some servers number every call 0, so that only a new id shows a new call."""
+        index = part.index or 0
+        at = self._slots.get(index)
+        if at is None or (part.id and self._calls[at].id not in ("", part.id)):
+            at = self._slots[index] = len(self._calls)
+            self._calls.append(_Call())
+        call = self._calls[at]
         call.id = call.id or part.id or ""
         call.name = call.name or part.function.name or ""
         call.arguments.append(part.function.arguments or "")
