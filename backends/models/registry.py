@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.models.base import Model
-from backends.models.names import PLAYBOOK, check_model
+from backends.models.names import PLAYBOOK, check_model, provider_of
 from backends.models.settings import ModelSettings
 from experiments.errors import ModelError
 
@@ -15,6 +15,11 @@ def open_model(settings: ModelSettings) -> Model:
         ModelError: It cannot be opened.
     """
     check_model(settings.model)
+    if provider_of(settings.model):
+        # LiteLLM itself is imported only when the model is first asked.
+        from backends.models.lite.model import LiteLLMModel
+
+        return LiteLLMModel(settings)
     if settings.model != PLAYBOOK:
         raise ModelError(f"model {settings.model!r} is not available in this version")
     # Brings the recipe catalogue with it, for which a viewer has no use.
