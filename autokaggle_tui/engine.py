@@ -41,6 +41,8 @@ from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
+from backends.models.opening import Opener
+from backends.models.replay import Recording
 from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
@@ -65,12 +67,14 @@ class RunOptions:
 
     Attributes:
         started: ``time.monotonic()`` when the program began; None for when the workspace was opened.
+        record: File that gets every call of a model.
     """
 
     rounds: int | None = None
     time_limit: float | None = None
     models: Mapping[Role, str] = field(default_factory=dict)
     started: float | None = None
+    record: Path | None = None
 
 
 @dataclass
@@ -156,7 +160,7 @@ async def open_bench(
         run_clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
         runner = Runner(campaign, compute, control, run_clock, cache, starting)
-        desk = Desk(campaign, control)
+        desk = Desk(campaign, control, Opener())
         desk.spawn()
         experimenter = Experimenter(campaign, desk, runner)
         platform = open_platform(config, campaign)
@@ -279,6 +283,9 @@ class Session:
         """Play until the run is over; returns the exit code."""
         bench = self.bench
         bench.desk.overrides.update(self.options.models)
+        if self.options.record is not None:
+            recording = Recording(self.options.record, lambda text: self.registry.event("warning", text=text))
+            bench.desk.open = Opener(bench.desk.open, recording)
         run = self._begin()
         try:
             reason = await attended(bench, self._play(run), self._beat)

@@ -8,6 +8,7 @@ import time
 from backends.models.base import Done, Message, Model, Request, TextDelta, Usage
 from backends.models.names import PLAYBOOK
 from backends.models.registry import open_model
+from backends.models.replay import Replay
 from backends.models.settings import ModelSettings
 from backends.models.tasks import CampaignView, DataView, Task
 from experiments.errors import ModelError
@@ -51,6 +52,9 @@ async def probe(model: Model, spec: Spec) -> str:
     Raises:
         ModelError: It cannot answer, or says nothing.
     """
+    if isinstance(model, Replay):
+        count = sum(map(len, model.calls.values()))
+        return f"{one_line(model.name)} holds {count} recorded call{'' if count == 1 else 's'}, no key needed"
     began = time.monotonic()
     said, usage, ended = "", None, False
     async for chunk in model.stream(_request(spec)):
