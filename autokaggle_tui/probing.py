@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from autokaggle_tui.preflighting import facts_of
 from backends.models.base import Done, Message, Model, Request, TextDelta, Usage
 from backends.models.names import PLAYBOOK
 from backends.models.registry import open_model
@@ -32,7 +33,7 @@ _NO_DATA = DataView(
 
 
 async def probe_model(settings: ModelSettings, spec: Spec) -> str:
-    """Open a model and let it answer, within ``PROBE_SECONDS``; returns a line for a person.
+    """Open a model and let it answer, within ``PROBE_SECONDS``; returns a line for a person, with what is known of it.
 
     Raises:
         ModelError: There is no such model, it does not answer, or not in time.
@@ -41,9 +42,10 @@ async def probe_model(settings: ModelSettings, spec: Spec) -> str:
         async with asyncio.timeout(PROBE_SECONDS):
             # Opening imports the backend, which may take seconds.
             model = await asyncio.to_thread(open_model, settings)
-            return await probe(model, spec)
+            said = await probe(model, spec)
     except TimeoutError:
         raise ModelError(f"{settings.model} gave no answer within {PROBE_SECONDS:.0f} s") from None
+    return "; ".join(part for part in (said, await facts_of(settings)) if part)
 
 
 async def probe(model: Model, spec: Spec) -> str:
