@@ -68,7 +68,8 @@ def check_of(role: str, settings: ModelSettings, found: Found, *, budget: float 
     if settings.fallbacks:
         text += f"; then {one_line(', '.join(settings.fallbacks), 300)}"
     if found.problem:
-        return Check(role, "fail", f"{text}; {one_line(found.problem, 400)}", one_line(found.hint, 400))
+        problem = one_line(found.problem.removeprefix(f"{found.model}: "), 400)
+        return Check(role, "fail", f"{text}; {problem}", one_line(found.hint, 400))
     if budget is not None and not found.priced:
         cure = "Give its input_price and output_price (dollars per million tokens), or cap tokens in place of dollars."
         return Check(role, "fail", f"{text}; budget.usd cannot be kept without a price", cure)
