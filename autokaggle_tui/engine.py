@@ -286,6 +286,9 @@ class Session:
         if self.options.record is not None:
             recording = Recording(self.options.record, lambda text: self.registry.event("warning", text=text))
             bench.desk.open = Opener(bench.desk.open, recording)
+        # One that cannot even be opened is told before anything begins.
+        for role in ROLES:
+            bench.desk.open(bench.desk.settings(role))
         run = self._begin()
         try:
             reason = await attended(bench, self._play(run), self._beat)

@@ -310,3 +310,12 @@ def test_a_campaign_plays_back_without_those_who_played_it(tmp_path: Path, monke
     assert {row["data"]["model"] for row in events if row["kind"] == "call"} == {f"replay:{tape}"}
     assert outcome(played) == outcome(recorded)
     assert {line["phase"] for line in map(json.loads, tape.read_text().splitlines()[1:])} >= {"eda", "plan", "verify"}
+
+
+def test_a_run_with_a_recording_that_is_not_there_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "home"))
+    with pytest.raises(ModelError, match="cannot be played"):
+        play(tmp_path / "demo", models={"builder": f"replay:{tmp_path / 'none'}"})
+    connection = open_viewer(Workspace(tmp_path / "demo").facts)
+    assert connection.execute("SELECT count(*) FROM runs").fetchone()[0] == 0
+    connection.close()
