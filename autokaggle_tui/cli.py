@@ -22,6 +22,7 @@ from autokaggle_tui.options import (
     headless_option,
     place_at,
     place_of,
+    record_option,
     rounds_option,
     time_option,
     workspace_option,
@@ -52,6 +53,7 @@ COMES_UP_SECONDS = 120.0
 @rounds_option
 @time_option
 @click.option("--model", metavar="ROLE=MODEL", multiple=True, help="Another model for a role, for this run only.")
+@record_option
 @format_option
 @click.version_option(__version__, message="autokaggle-tui %(version)s", help="Print the version and exit.")
 @click.pass_context
@@ -62,11 +64,12 @@ def app(
     rounds: int | None,
     time_limit: str | None,
     model: tuple[str, ...],
+    record: Path | None,
     log_format: str,
 ) -> None:
     """Run the loop in a workspace (see `init` and `demo`). The same command continues an unfinished run."""
     if ctx.invoked_subcommand is None:
-        _run(place_of(ctx, workspace), no_ui, rounds, time_limit, model, log_format)
+        _run(place_of(ctx, workspace), no_ui, rounds, time_limit, model, record, log_format)
 
 
 def _run(
@@ -75,6 +78,7 @@ def _run(
     rounds: int | None,
     time_limit: str | None,
     model: Sequence[str],
+    record: Path | None,
     log_format: str,
 ) -> None:
     from autokaggle_tui.durations import parse_duration
@@ -83,13 +87,15 @@ def _run(
         raise UsageError(f"--log-format {log_format!r} is neither text nor json.")
     limit = None if time_limit is None else parse_duration(time_limit)
     models = _models(model)
+    # The engine may be a process of its own.
+    record = None if record is None else record.resolve()
     if not no_ui:
         from autokaggle_tui.launching import Start
 
         # A running engine read its settings when it began.
         if workspace.engine_pid() is None:
             _check_config(workspace)
-        _screen(workspace, Start(rounds, limit, models))
+        _screen(workspace, Start(rounds, limit, models, record))
         return
     # The engine reads data and trains: its imports take seconds, so settings are checked first.
     _check_config(workspace)
@@ -97,7 +103,7 @@ def _run(
         from autokaggle_tui.engine import RunOptions, run_engine
         from autokaggle_tui.headless import listener
 
-    options = RunOptions(rounds, limit, models, started=STARTED)
+    options = RunOptions(rounds, limit, models, started=STARTED, record=record)
     code = run_to_end(run_engine(workspace, options, listener(log_format)))
     if code:
         raise Exit(code)
@@ -147,6 +153,7 @@ def _models(given: Sequence[str]) -> dict[Any, str]:
 @headless_option
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds to play, then end.")
 @time_option
+@record_option
 @format_option
 @click.option("--prepare", is_flag=True, hidden=True, help="Make the folder and play nothing.")
 @click.pass_context
@@ -156,6 +163,7 @@ def demo(
     no_ui: bool,
     rounds: int,
     time_limit: str | None,
+    record: Path | None,
     log_format: str,
     prepare: bool,
 ) -> None:
@@ -170,7 +178,7 @@ def demo(
     else:
         _prepare_demo(place)
     if not prepare:
-        _run(place, no_ui, rounds, time_limit, (), log_format)
+        _run(place, no_ui, rounds, time_limit, (), record, log_format)
 
 
 def _prepare_demo(place: Workspace) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 from autokaggle_tui.config import Compute, Config, Resources, load_config
 from autokaggle_tui.doctor_machine import (
@@ -26,10 +27,12 @@ from autokaggle_tui.doctor_machine import (
     check_terminal,
     requirements,
 )
+from autokaggle_tui.preflighting import check_models
 from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
 from backends.compute.sandbox import Sandbox
+from backends.models.tasks import Role
 from experiments.competition import load_competition
 from experiments.errors import AutokaggleError, ComputeError
 from experiments.learnings import Rules
@@ -65,6 +68,8 @@ def examine(workspace: Workspace) -> Iterator[Check]:
     yield found
     if config is not None:
         yield check_data(workspace, config)
+        models = {role: config.models.of(role) for role in get_args(Role)}
+        yield from asyncio.run(check_models(models, budget=config.budget.usd))
         yield check_rules(workspace)
         yield check_registry(workspace)
         yield check_engine(workspace)

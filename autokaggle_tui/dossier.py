@@ -78,6 +78,31 @@ class PhaseRecord:
 
 
 @dataclass(frozen=True)
+class ModelUse:
+    """What one model did for a role in a round.
+
+    Attributes:
+        asked: The model that was to answer, where this one did in its place.
+        seconds: Of its calls, tools included.
+        cost: Dollars; None when a price is unknown.
+        context: Tokens of the conversation after its last call, of ``window`` at most.
+    """
+
+    role: str
+    model: str
+    asked: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    seconds: float
+    cost: float | None
+    estimated: bool
+    retries: int
+    context: int | None
+    window: int | None
+
+
+@dataclass(frozen=True)
 class Word:
     """A verdict with the rule it names."""
 
@@ -137,6 +162,7 @@ class Dossier:
     compared: int = 0
     uses: tuple[Use, ...] = ()
     phases: tuple[PhaseRecord, ...] = ()
+    models: tuple[ModelUse, ...] = ()
     words: tuple[Word, ...] = ()
     sent: tuple[Sent, ...] = ()
     files: tuple[PublishedFile, ...] = ()
@@ -225,6 +251,7 @@ class _Reader:
                 compared=compared,
                 uses=self.uses(mine),
                 phases=self.phases(),
+                models=self.models(),
                 words=self.words(),
                 sent=tuple(
                     fit(Sent(one_line(row["file"]), row["state"], row["public_score"], one_line(row["note"], 1000)))
@@ -328,6 +355,35 @@ class _Reader:
                 )
             )
             for row in self.rows("SELECT * FROM phases WHERE round = ? ORDER BY at, rowid", self.number)
+        )
+
+    def models(self) -> tuple[ModelUse, ...]:
+        # SQLite takes plain columns from the row that has the maximum.
+        rows = self.rows(
+            "SELECT role, model, asked, count(*) AS calls, sum(input_tokens) AS input, sum(output_tokens) AS output, "
+            "sum(seconds) AS seconds, sum(cost) AS cost, count(cost) AS priced, max(estimated) AS estimated, "
+            "sum(retries) AS retries, context, window, max(id) AS last FROM calls WHERE round = ? "
+            "GROUP BY role, model, asked ORDER BY min(id)",
+            self.number,
+        )
+        return tuple(
+            fit(
+                ModelUse(
+                    row["role"],
+                    one_line(row["model"]),
+                    one_line(row["asked"]),
+                    row["calls"],
+                    row["input"],
+                    row["output"],
+                    row["seconds"],
+                    row["cost"] if row["priced"] == row["calls"] else None,
+                    bool(row["estimated"]),
+                    row["retries"],
+                    row["context"],
+                    row["window"],
+                )
+            )
+            for row in rows
         )
 
     def words(self) -> tuple[Word, ...]:

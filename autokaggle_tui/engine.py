@@ -45,6 +45,8 @@ from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
+from backends.models.opening import Opener
+from backends.models.replay import Recording
 from backends.models.tasks import Role
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
@@ -69,12 +71,14 @@ class RunOptions:
 
     Attributes:
         started: ``time.monotonic()`` when the program began; None for when the workspace was opened.
+        record: File that gets every call of a model.
     """
 
     rounds: int | None = None
     time_limit: float | None = None
     models: Mapping[Role, str] = field(default_factory=dict)
     started: float | None = None
+    record: Path | None = None
 
 
 @dataclass
@@ -163,7 +167,7 @@ async def open_bench(
         runner = Runner(campaign, compute, control, run_clock, cache, starting)
         services = LoopServices(campaign, sandbox, scratch)
         purse = Purse.open(workspace, config.budget, registry)
-        staff = Staff(campaign, Asker(campaign, control, run_clock, purse), services)
+        staff = Staff(campaign, Asker(campaign, control, run_clock, purse), services, Opener())
         staff.spawn()
         desk = Desk(campaign, control, staff)
         experimenter = Experimenter(campaign, desk, runner)
@@ -298,6 +302,10 @@ class Session:
         """Play until the run is over; returns the exit code."""
         bench = self.bench
         bench.desk.staff.overrides.update(self.options.models)
+        if self.options.record is not None:
+            recording = Recording(self.options.record, lambda text: self.registry.event("warning", text=text))
+            bench.desk.staff.open = Opener(bench.desk.staff.open, recording)
+        await bench.desk.staff.prepare()
         run = self._begin()
         try:
             reason = await attended(bench, self._play(run), self._beat)

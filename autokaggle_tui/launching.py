@@ -41,11 +41,13 @@ class Start:
         rounds: Rounds of the run, None for what config.json says.
         time_limit: Seconds of the run, None for what config.json says.
         models: Models by role, for this run only.
+        record: File that gets every call of a model.
     """
 
     rounds: int | None = None
     time_limit: float | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+    record: Path | None = None
 
     def arguments(self) -> list[str]:
         """The same as options of the command line."""
@@ -54,6 +56,7 @@ class Start:
         given += [] if self.time_limit is None else ["--time-limit", repr(float(self.time_limit))]
         for role, model in self.models.items():
             given += ["--model", f"{role}={model}"]
+        given += [] if self.record is None else ["--record", str(self.record)]
         return given
 
 

@@ -14,7 +14,19 @@ from typing import Any
 from autokaggle_tui.fitting import MALFORMED, Record, fit
 from autokaggle_tui.pruning import Prunable, prunable
 from autokaggle_tui.reducing import FOLLOWED, KEPT_NOTICES, KEPT_VERDICTS, OF_A_RUN, reduce_now
-from autokaggle_tui.state import Notice, Now, Result, Spent, State, Submission, result_of, submission_of, verdict_of
+from autokaggle_tui.state import (
+    Call,
+    Notice,
+    Now,
+    Result,
+    Spent,
+    State,
+    Submission,
+    call_of,
+    result_of,
+    submission_of,
+    verdict_of,
+)
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from experiments.errors import RegistryError, UsageError
 from experiments.schema import Row, decode, open_viewer
@@ -51,6 +63,7 @@ def load_state(connection: sqlite3.Connection) -> State:
             submissions={sent.id: sent for sent in _submissions(connection)},
             spent=spent,
             by_role=by_role,
+            calls=_last_calls(connection),
             notices=_notices(connection),
         )
     finally:
@@ -149,7 +162,8 @@ def _spent(connection: sqlite3.Connection) -> tuple[Spent, dict[str, Spent]]:
     rows = _rows(
         connection,
         "SELECT role, count(*) AS calls, count(cost) AS priced, sum(input_tokens) AS input, "
-        "sum(output_tokens) AS output, sum(cost) AS cost FROM calls GROUP BY role",
+        "sum(output_tokens) AS output, sum(cost) AS cost, sum(retries) AS retries, sum(asked != '') AS fallbacks, "
+        "sum(cached_tokens) AS cached, max(estimated) AS estimated FROM calls GROUP BY role",
     )
     by_role = dict(_sound(_spent_by, rows))
     return functools.reduce(Spent.joined, by_role.values(), Spent()), by_role
@@ -157,7 +171,13 @@ def _spent(connection: sqlite3.Connection) -> tuple[Spent, dict[str, Spent]]:
 
 def _spent_by(row: Row) -> tuple[str, Spent]:
     cost = row["cost"] if row["priced"] == row["calls"] else None
-    return str(row["role"]), fit(Spent(row["calls"], row["input"], row["output"], cost))
+    told = (row["retries"], row["fallbacks"], row["cached"], bool(row["estimated"]))
+    return str(row["role"]), fit(Spent(row["calls"], row["input"], row["output"], cost, *told))
+
+
+def _last_calls(connection: sqlite3.Connection) -> dict[str, Call]:
+    rows = _rows(connection, "SELECT * FROM calls WHERE id IN (SELECT max(id) FROM calls GROUP BY role) ORDER BY id")
+    return dict(_sound(lambda row: (str(row["role"]), call_of(row)), rows))
 
 
 def _notices(connection: sqlite3.Connection) -> tuple[Notice, ...]:

@@ -18,6 +18,9 @@ workspace_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 rounds_option = click.option("--rounds", type=click.IntRange(min=1), help="Rounds to play, then end.")
 time_option = click.option("--time-limit", metavar="DURATION", help="Wall time of the run: 300s, 45m, 2h, 1h30m.")
+record_option = click.option(
+    "--record", metavar="FILE", type=A_PATH, help="Write down every call of a model, for the model replay:FILE."
+)
 headless_option = click.option("--no-ui", is_flag=True, help="Run headless in the foreground, without the screen.")
 format_option = click.option("--log-format", default="text", show_default=True, help="text, or json: one event a line.")
 

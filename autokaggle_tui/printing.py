@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,16 @@ from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
 from autokaggle_tui.sizes import size_text
 from autokaggle_tui.state import Row, Submission
-from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
+from autokaggle_tui.wording import (
+    MARKS,
+    arrow,
+    context_text,
+    cost_text,
+    count_text,
+    gain_text,
+    pace_text,
+    score_text,
+)
 from experiments.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -50,7 +59,54 @@ def print_status(found: Row) -> None:
     verdict = found["verdict"]
     if verdict:
         _say(f"verdict  {verdict_text(verdict)}")
+    _print_models(found)
     _say(f"disk     {storage_text(found['storage'])}")
+
+
+def _print_models(found: Row) -> None:
+    """Who plays the roles and what that came to, a line for each model that is called over a network."""
+    models, spent, budget = found["models"], found["spent"], found["budget"]
+    if {row["model"] for row in models.values()} <= {"playbook"} and not spent["tokens"]:
+        if models:
+            _say("models   playbook in all roles: offline, free")
+        return
+    for role, row in models.items():
+        _say(f"{role:<10} {role_text(row)}")
+    parts = [
+        f"{cost_text(spent['usd'], estimated=spent['estimated'])}{_of(budget['usd'], cost_text)}",
+        f"{count_text(spent['tokens'])}{_of(budget['tokens'], count_text)} tokens",
+        _times(spent["calls"], "call", "calls"),
+        _times(spent["retries"], "retry", "retries") if spent["retries"] else "",
+        _times(spent["fallbacks"], "fallback", "fallbacks") if spent["fallbacks"] else "",
+    ]
+    _say(f"spent    {', '.join(part for part in parts if part)}")
+
+
+def role_text(row: Row) -> str:
+    """A role's model in a line: pace and context of its last call, what it used so far."""
+    last = row["last"] or {}
+    other = f"{last['asked']} -> {last['model']}" if last.get("asked") else ""
+    context = context_text(last.get("context"), last.get("window"))
+    parts = [
+        row["model"],
+        f"{count_text(row['input_tokens'])} in, {count_text(row['output_tokens'])} out" if row["calls"] else "",
+        pace_text(last.get("tokens_per_second")),
+        f"context {context}" if context else "",
+        cost_text(row["usd"], estimated=row["estimated"]) if row["calls"] else "",
+        _times(row["retries"], "retry", "retries") if row["retries"] else "",
+        _times(row["fallbacks"], "fallback", "fallbacks") if row["fallbacks"] else "",
+        f"last {other}" if other else "",
+        "" if last.get("outcome", "ok") == "ok" else f"last call: {one_line(last['outcome'], 120)}",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _of(most: float | None, written: Callable[[Any], str]) -> str:
+    return "" if most is None else f" of {written(most)}"
+
+
+def _times(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def print_rounds(found: Sequence[Row]) -> None:

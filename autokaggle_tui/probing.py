@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from autokaggle_tui.preflighting import facts_of
 from backends.models.base import Done, Message, Model, Request, TextDelta, Usage
 from backends.models.names import PLAYBOOK
 from backends.models.registry import open_model
+from backends.models.replay import Replay
 from backends.models.settings import ModelSettings
 from backends.models.tasks import CampaignView, DataView, Task
 from experiments.errors import ModelError
@@ -31,7 +33,7 @@ _NO_DATA = DataView(
 
 
 async def probe_model(settings: ModelSettings, spec: Spec) -> str:
-    """Open a model and let it answer, within ``PROBE_SECONDS``; returns a line for a person.
+    """Open a model and let it answer, within ``PROBE_SECONDS``; returns a line for a person, with what is known of it.
 
     Raises:
         ModelError: There is no such model, it does not answer, or not in time.
@@ -40,9 +42,10 @@ async def probe_model(settings: ModelSettings, spec: Spec) -> str:
         async with asyncio.timeout(PROBE_SECONDS):
             # Opening imports the backend, which may take seconds.
             model = await asyncio.to_thread(open_model, settings)
-            return await probe(model, spec)
+            said = await probe(model, spec)
     except TimeoutError:
         raise ModelError(f"{settings.model} gave no answer within {PROBE_SECONDS:.0f} s") from None
+    return "; ".join(part for part in (said, await facts_of(settings)) if part)
 
 
 async def probe(model: Model, spec: Spec) -> str:
@@ -51,6 +54,9 @@ async def probe(model: Model, spec: Spec) -> str:
     Raises:
         ModelError: It cannot answer, or says nothing.
     """
+    if isinstance(model, Replay):
+        count = sum(map(len, model.calls.values()))
+        return f"{one_line(model.name)} holds {count} recorded call{'' if count == 1 else 's'}, no key needed"
     began = time.monotonic()
     said, usage, ended = "", None, False
     async for chunk in model.stream(_request(spec)):

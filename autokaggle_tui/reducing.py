@@ -16,6 +16,7 @@ from autokaggle_tui.state import (
     Row,
     Spent,
     State,
+    call_of,
     submission_of,
     verdict_of,
 )
@@ -129,9 +130,21 @@ def _submission(state: State, event: Row) -> State:
 def _call(state: State, event: Row) -> State:
     call = event["data"]
     role, cost = call["role"], call["cost"]
-    spent = fit(Spent(1, call["input_tokens"], call["output_tokens"], cost))
+    spent = fit(
+        Spent(
+            1,
+            call["input_tokens"],
+            call["output_tokens"],
+            cost,
+            call.get("retries", 0),
+            int(bool(call.get("asked"))),
+            call.get("cached_tokens", 0),
+            bool(call["estimated"]),
+        )
+    )
     changed = replace(
         state,
+        calls={**state.calls, role: call_of(call)},
         spent=state.spent.joined(spent),
         by_role={**state.by_role, role: state.by_role.get(role, Spent()).joined(spent)},
     )

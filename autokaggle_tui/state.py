@@ -91,12 +91,29 @@ class Submission:
 
 @dataclass(frozen=True)
 class Spent:
-    """What model calls used; ``cost`` in dollars, None when a price is unknown."""
+    """What model calls used.
+
+    Attributes:
+        cost: Dollars; None when a price is unknown.
+        retries: How often a call was made again.
+        fallbacks: Calls that another model answered than the one that was asked.
+        cached_tokens: Of the input: read from the provider's cache.
+        estimated: Whether some of the counts are guesses, and the cost with them.
+    """
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
+    retries: int = 0
+    fallbacks: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """In and out."""
+        return self.input_tokens + self.output_tokens
 
     def joined(self, other: Spent) -> Spent:
         """Both together."""
@@ -105,7 +122,41 @@ class Spent:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             None if self.cost is None or other.cost is None else self.cost + other.cost,
+            self.retries + other.retries,
+            self.fallbacks + other.fallbacks,
+            self.cached_tokens + other.cached_tokens,
+            self.estimated or other.estimated,
         )
+
+
+@dataclass(frozen=True)
+class Call:
+    """The last call of a role.
+
+    Attributes:
+        model: The one that answered.
+        asked: The one that was to, where another did; else empty.
+        context: Tokens that its conversation has, of ``window`` at most; None where nobody knows.
+        outcome: ``ok``, or why there was no answer.
+    """
+
+    model: str
+    asked: str = ""
+    output_tokens: int = 0
+    seconds: float = 0.0
+    context: int | None = None
+    window: int | None = None
+    outcome: str = "ok"
+
+    @property
+    def pace(self) -> float | None:
+        """Tokens a second, its tools' time included; None where none were counted."""
+        return self.output_tokens / self.seconds if self.output_tokens and self.seconds > 0 else None
+
+    @property
+    def filled(self) -> float | None:
+        """Share of the context that is used."""
+        return self.context / self.window if self.context is not None and self.window else None
 
 
 @dataclass(frozen=True)
@@ -221,6 +272,7 @@ class State:
         bound: How often each rule blocked or warned: {rule: {verdict: times}}.
         submissions: By id.
         by_role: What each role spent.
+        calls: The last call of each role.
     """
 
     last_id: int = 0
@@ -232,6 +284,7 @@ class State:
     submissions: Mapping[int, Submission] = field(default_factory=dict)
     spent: Spent = Spent()
     by_role: Mapping[str, Spent] = field(default_factory=dict)
+    calls: Mapping[str, Call] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -276,6 +329,15 @@ def verdict_of(row: Row) -> Verdict:
 def submission_of(row: Row) -> Submission:
     """A submission from its row."""
     return fit(Submission(**{item.name: row[item.name] for item in fields(Submission)}))
+
+
+def call_of(row: Row) -> Call:
+    """A call from its row, or from its event; those of older versions say less.
+
+    Raises:
+        MalformedError: It holds what a call cannot be.
+    """
+    return fit(Call(**{item.name: row[item.name] for item in fields(Call) if item.name in row}))
 
 
 _RESULT_FIELDS = frozenset(item.name for item in fields(Result))

@@ -9,7 +9,7 @@ from typing import Any
 
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.pruning import Prunable, prunable
-from autokaggle_tui.state import Now, State
+from autokaggle_tui.state import Now, Spent, State
 from autokaggle_tui.usage import disk_usage, free_bytes
 from autokaggle_tui.workspace import Workspace, round_name
 from experiments.errors import RegistryError
@@ -95,12 +95,43 @@ def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
         "submissions": len(sent),
         "spent": {
             "calls": state.spent.calls,
-            "tokens": state.spent.input_tokens + state.spent.output_tokens,
+            "tokens": state.spent.tokens,
             "usd": state.spent.cost,
+            "estimated": state.spent.estimated,
+            "retries": state.spent.retries,
+            "fallbacks": state.spent.fallbacks,
         },
+        "budget": {key: run.budget.get(key) for key in ("usd", "tokens")},
+        "models": {role: _model(state, role) for role in run.models},
         "verdict": None
         if verdict is None
         else {key: getattr(verdict, key) for key in ("round", "phase", "author", "verdict", "rule", "reason")},
+    }
+
+
+def _model(state: State, role: str) -> dict[str, Any]:
+    """Who plays a role, what that used, and how the last call went."""
+    spent, last = state.by_role.get(role, Spent()), state.calls.get(role)
+    return {
+        "model": state.now.models[role],
+        "calls": spent.calls,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "cached_tokens": spent.cached_tokens,
+        "usd": spent.cost,
+        "estimated": spent.estimated,
+        "retries": spent.retries,
+        "fallbacks": spent.fallbacks,
+        "last": None
+        if last is None
+        else {
+            "model": last.model,
+            "asked": last.asked or None,
+            "tokens_per_second": last.pace and round(last.pace, 1),
+            "context": last.context,
+            "window": last.window,
+            "outcome": last.outcome,
+        },
     }
 
 

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 from experiments.text import gain_text, score_text
 
-__all__ = ["MARKS", "arrow", "clock_text", "cost_text", "count_text", "gain_text", "score_text"]
+__all__ = [
+    "MARKS",
+    "arrow",
+    "clock_text",
+    "context_text",
+    "cost_text",
+    "count_text",
+    "gain_text",
+    "model_text",
+    "pace_text",
+    "score_text",
+]
 
 MARKS: Mapping[str, str] = {
     "open": "●",
@@ -41,11 +52,30 @@ def clock_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def cost_text(dollars: float | None) -> str:
-    """Dollars; ``$?`` when a price is unknown."""
+def cost_text(dollars: float | None, *, estimated: bool = False) -> str:
+    """Dollars; ``$?`` when a price is unknown, ``~$1.84`` when they rest on guesses."""
     if dollars is None:
         return "$?"
-    return f"${dollars:,.2f}" if dollars >= 0.01 or dollars == 0 else f"${dollars:.4f}"
+    about = "~" if estimated and dollars else ""
+    return about + (f"${dollars:,.2f}" if dollars >= 0.01 or dollars == 0 else f"${dollars:.4f}")
+
+
+def pace_text(pace: float | None) -> str:
+    """Tokens a second: ``61 t/s``; nothing when they are unknown."""
+    return "" if pace is None else f"{pace:.0f} t/s" if pace >= 10 else f"{pace:.1f} t/s"
+
+
+def context_text(used: int | None, window: int | None) -> str:
+    """How full a model's context is: ``12.3k/200k 6%``; nothing when that is unknown."""
+    if used is None:
+        return ""
+    return f"{count_text(used)}/{count_text(window)} {used / window:.0%}" if window else count_text(used)
+
+
+def model_text(model: str, asked: str = "") -> str:
+    """Models without their providers: ``gpt-5``, or ``claude-opus → gpt-5`` where another answered than was asked."""
+    short = model.rpartition("/")[2]
+    return f"{asked.rpartition('/')[2]} → {short}" if asked else short
 
 
 def count_text(number: int) -> str:

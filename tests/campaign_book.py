@@ -20,6 +20,7 @@ MODELS = {
     "engine": "",
 }
 PRICES = {"researcher": (5e-6, 25e-6), "builder": (1.25e-6, 10e-6), "reviewer": (1.25e-6, 10e-6)}
+WINDOWS = {"researcher": 200_000, "builder": 400_000, "reviewer": 1_048_576}
 CONFIG = {
     "competition": "bank-deposits",
     "platform": "local",
@@ -138,6 +139,11 @@ class Book:
             # A fraction of a power of two, so that sums are exact in any order.
             "cost": round((given * price[0] + said * price[1]) * 4096) / 4096,
             "estimated": 0,
+            "asked": "",
+            "cached_tokens": given // 2,
+            "retries": int(number % 9 == 4),
+            "context": min(3_000 * (number % 15 + 1) + given + said, WINDOWS[role]),
+            "window": WINDOWS[role],
             "seconds": seconds,
             "outcome": "ok",
         }

@@ -89,6 +89,9 @@ class TestHeader:
             (Spent(1, 10_000, 2_300, None), {"usd": 5.0}, "$? of $5"),
             (Spent(1, 10_000, 2_300, 0.0), {"usd": 0.5}, "$0.00 of $0.50"),
             (Spent(1, 10_000, 2_300, None), {"tokens": 2_000_000}, "12.3k of 2M tokens"),
+            (Spent(1, 10_000, 2_300, 0.5, estimated=True), {"usd": 5.0}, "~$0.50 of $5"),
+            (Spent(1, 10_000, 2_300, 4.0), {"usd": 5.0, "tokens": 2_000_000}, "$4.00 of $5"),
+            (Spent(1, 1_800_000, 2_300, 0.5), {"usd": 5.0, "tokens": 2_000_000}, "1.8M of 2M tokens"),
         ],
     )
     def test_cost_is_dollars_where_there_are_any(self, spent: Spent, budget: Mapping[str, Any], said: str) -> None:

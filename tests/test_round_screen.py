@@ -57,6 +57,10 @@ class TestOverview:
             assert "is asked" in said(app, "#gain")
             assert dossier.neighbours[0].name in said(app, "#closeness")
             assert "gpt-5-codex" in said(app, "#phases")
+            builder = next(line for line in said(app, "#models").splitlines() if line.startswith("builder"))
+            for part in ("$0.", " in, ", " t/s"):
+                assert part in builder
+            assert "gpt-5-codex · 3 calls · context" in said(app, "#models")
             assert "noise-floor" in said(app, "#verdicts")
             assert "Not submitted: no gain (discard)." in said(app, "#submission")
             assert "experiment.py" in said(app, "#files")

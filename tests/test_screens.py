@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from autokaggle_tui.state import PhaseNow, State, Submission
+from autokaggle_tui.state import Call, PhaseNow, State, Submission
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
 from autokaggle_tui.ui.screens.learnings import LearningsScreen
 from autokaggle_tui.ui.screens.models import ModelsScreen
@@ -37,6 +37,20 @@ class TestModels:
             assert builder.startswith("builder") and "openai/gpt-5-codex" in builder
             assert f" {spent.calls} " in builder and f"${spent.cost:.2f}" in builder
             assert "playbook at next start" in builder
+            last = pilot.app.state.calls["builder"]
+            assert f"{last.pace:.0f} t/s" in builder and f"/400k {last.filled:.0%}" in builder
+            assert f" {spent.retries}× " in builder
+
+    async def test_a_fallback_shows_who_answered_instead(self, made: Workspace):
+        async with showing(made, ModelsScreen()) as pilot:
+            state = pilot.app.state
+            last = Call("ollama_chat/qwen3", asked="openai/gpt-5-codex", output_tokens=10, seconds=100.0)
+            spent = replace(state.by_role["builder"], cost=None, fallbacks=2)
+            changed = {"calls": {"builder": last}, "by_role": {"builder": spent}}
+            pilot.app.give(replace(state, **changed))
+            builder = rows(pilot, "#roles")[1]
+            for part in ("gpt-5-codex → ollama", "0.1 t/s", "2 → ", "$?"):
+                assert part in builder
 
     async def test_a_model_that_changed_counts_from_the_next_phase(self, made: Workspace):
         async with showing(made, ModelsScreen()) as pilot:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from textual.pilot import Pilot
 from textual.selection import Selection
 from textual.widget import Widget
 
-from autokaggle_tui.state import Now, PhaseNow, Spent, State
+from autokaggle_tui.state import Call, Now, PhaseNow, Spent, State
 from autokaggle_tui.ui.feed import StreamRow
 from autokaggle_tui.ui.widgets import paragraphs as paragraphs_module
 from autokaggle_tui.ui.widgets.agent_pane import AgentPane
@@ -400,8 +401,19 @@ class TestPane:
     async def test_a_roomy_pane_says_what_was_used_and_how_full_the_context_is(self):
         pane = AgentPane("builder", 2)
         async with staged(pane, (80, 8)):
-            pane.show(self.at_work("reviewer"), "running", 100.0, context=0.344)
-            assert self.border(pane)[1] == "gpt-5-codex · idle · 12.3k tokens · context 34%"
+            last = Call("openai/gpt-5-codex", context=137_600, window=400_000)
+            pane.show(replace(self.at_work("reviewer"), calls={"builder": last}), "running", 100.0)
+            assert self.border(pane)[1] == "gpt-5-codex · idle · 12.3k tokens · context 138k/400k 34%"
+
+    async def test_a_pane_says_which_model_answered_in_the_place_of_its_own(self):
+        pane = AgentPane("builder", 2)
+        async with staged(pane):
+            last = Call("ollama_chat/qwen3", asked="openai/gpt-5-codex", context=4_000, window=8_000)
+            pane.show(replace(self.at_work("reviewer"), calls={"builder": last}), "running", 100.0)
+            assert self.border(pane)[1] == "gpt-5-codex → qwen3 · idle · 50% full"
+            swapped = replace(self.at_work("reviewer"), calls={"builder": replace(last, asked="openai/other")})
+            pane.show(swapped, "running", 100.0)
+            assert self.border(pane)[1] == "gpt-5-codex · idle · 50% full"
 
     async def test_names_of_models_are_no_markup(self):
         pane = AgentPane("builder", 2)

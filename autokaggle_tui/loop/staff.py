@@ -13,6 +13,7 @@ from autokaggle_tui.knowledge import read_knowledge
 from autokaggle_tui.loop.asking import Asked, Asker
 from autokaggle_tui.loop.outages import Outages
 from autokaggle_tui.loop.succession import FULL, handover_task, opening, recent, strategic_memory
+from autokaggle_tui.preflighting import require_models
 from backends.models.base import Message, Model
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
 from backends.models.playbook.model import Playbook
@@ -43,7 +44,6 @@ class Staff:
     agents: dict[Role, Agent] = field(default_factory=dict)
     overrides: dict[Role, str] = field(default_factory=dict)
     outages: Outages = field(default_factory=Outages)
-    _opened: dict[ModelSettings, Model] = field(default_factory=dict, repr=False)
     _full: set[Role] = field(default_factory=set, repr=False)
 
     def spawn(self) -> None:
@@ -70,6 +70,18 @@ class Staff:
                 generation=int(generation),
             )
 
+    async def prepare(self) -> None:
+        """See before the first round that every role's model can play; one that is out of reach is only told.
+
+        Raises:
+            ModelError: A person has to do something about one: its name, its key, its price.
+        """
+        models: dict[str, ModelSettings] = {role: self.settings(role) for role in ROLES}
+        for settings in dict.fromkeys(models.values()):
+            self.open(settings)
+        for text in await require_models(models, budget=self.campaign.config.budget.usd):
+            self.campaign.registry.event("warning", text=text)
+
     def model_name(self, role: Role) -> str:
         """The model a role uses from its next phase on."""
         return self.settings(role).model
@@ -95,7 +107,8 @@ class Staff:
         if outage is not None:
             return None, f"{settings.model} is left alone for now: {outage.reason}"
         try:
-            model = self._model(settings)
+            # Anew for each phase: a model that was replaced by a fallback is asked first again.
+            model = self.open(settings)
         except ModelError as error:
             self.campaign.registry.event("warning", round=task.round, text=f"{role}: {error}")
             return None, self.outages.failed(settings, error).reason
@@ -165,13 +178,6 @@ class Staff:
         with registry.transaction():
             self.keep(task, replace(asked, said=tuple(agent.messages)))
             registry.event("respawned", round=round, role=role, generation=agent.generation, file=name)
-
-    def _model(self, settings: ModelSettings) -> Model:
-        """The model of these settings, opened once: it learns what it can do."""
-        known = self._opened.get(settings)
-        if known is None:
-            known = self._opened[settings] = self.open(settings)
-        return known
 
     async def _ask(self, task: Task, model: Model) -> Asked:
         role = task.role

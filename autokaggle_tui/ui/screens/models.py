@@ -28,7 +28,7 @@ from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.sheet import Column, Line, Rows, Sheet
-from autokaggle_tui.wording import cost_text, count_text
+from autokaggle_tui.wording import context_text, cost_text, count_text, pace_text
 from autokaggle_tui.workspace import round_name
 from experiments.errors import AutokaggleError, RegistryError
 from experiments.schema import open_viewer
@@ -104,9 +104,12 @@ class ModelsScreen(PaneScreen[None]):
                 Column("", least=90),
                 Column("now", flows=True),
                 Column("from its next phase", flows=True),
-                Column("calls", "right", least=70),
-                Column("tokens in", "right", least=90),
-                Column("out", "right", least=90),
+                Column("calls", "right", least=112),
+                Column("tokens in", "right", least=140),
+                Column("out", "right", least=140),
+                Column("speed", "right", least=90),
+                Column("context", "right", least=90),
+                Column("again", "right", least=112),
                 Column("cost", "right"),
             )
         with Container(id="change"):
@@ -128,7 +131,11 @@ class ModelsScreen(PaneScreen[None]):
         roles = [self._line(role, state, engine) for role in ROLES]
         self.query_one("#roles Sheet", Sheet).show(roles)
         total = state.spent
-        self.query_one("#roles", Pane).subtitle(f"{count_text(total.calls)} calls", cost_text(total.cost))
+        self.query_one("#roles", Pane).subtitle(
+            f"{count_text(total.calls)} calls",
+            f"{count_text(total.tokens)} tokens",
+            cost_text(total.cost, estimated=total.estimated),
+        )
         self._show_choices(state)
 
     def choose(self, role: str, model: str) -> None:
@@ -226,6 +233,10 @@ class ModelsScreen(PaneScreen[None]):
         effective = self._effective(role)
         works = phase is not None and phase.role == role
         now = phase.model if phase is not None and works else effective
+        last = state.calls.get(role)
+        answered = Content()
+        if last is not None and last.asked == now:
+            answered = Content.styled(f" → {one_line(last.model)}", "$text-warning")
         doing = ""
         if phase is not None and works:
             doing = f"● {round_name(state.now.round or 0)} {phase.name}"
@@ -241,12 +252,15 @@ class ModelsScreen(PaneScreen[None]):
             (
                 Content.styled(role, "bold"),
                 Content.styled(doing, "$text-accent"),
-                Content(one_line(now) or "–"),
+                Content(one_line(now) or "–") + answered,
                 then,
                 Content(count_text(spent.calls)),
                 Content(count_text(spent.input_tokens)),
                 Content(count_text(spent.output_tokens)),
-                Content(cost_text(spent.cost)),
+                Content(pace_text(last.pace) if last is not None else ""),
+                Content(context_text(last.context, last.window) if last is not None else ""),
+                _again(spent),
+                Content(cost_text(spent.cost, estimated=spent.estimated)),
             ),
         )
 
@@ -326,3 +340,10 @@ class ModelsScreen(PaneScreen[None]):
         (role, wanted), self._wanted = self._wanted, (self._role, "")
         if wanted:
             self.choose(role, wanted)
+
+
+def _again(spent: Spent) -> Content:
+    """How often calls were made again, and how often another model answered."""
+    said = [f"{spent.retries}×"] if spent.retries else []
+    said += [f"{spent.fallbacks} →"] if spent.fallbacks else []
+    return Content.styled(" ".join(said), "$text-warning")

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.stream_log import StreamLog
-from autokaggle_tui.wording import count_text
+from autokaggle_tui.wording import context_text, count_text, model_text
 
 if TYPE_CHECKING:
-    from autokaggle_tui.state import EngineState, PhaseNow, State
+    from autokaggle_tui.state import Call, EngineState, PhaseNow, State
     from autokaggle_tui.ui.feed import StreamRow
 
 WINDOW_SECONDS: Final = 3.0
@@ -57,23 +57,23 @@ class AgentPane(Pane):
         self.query_one(StreamLog).extend([(row.text, row.kind) for row in rows])
         self._spoken.extend((row.at, len(row.text)) for row in rows if row.kind in SPOKEN)
 
-    def show(self, state: State, engine: EngineState, now: float, *, context: float | None = None) -> None:
-        """Show who works on what.
+    def show(self, state: State, engine: EngineState, now: float) -> None:
+        """Show who works on what, and how full the model's context is; in a roomy pane what it spoke, too.
 
         Args:
             now: Unix seconds.
-            context: The share of the model's context that its conversation fills, when that is known.
         """
         phase = state.now.phase
         active = phase if phase is not None and phase.role == self._role and engine in AT_WORK else None
         model = active.model if active else state.now.models.get(self._role, "")
         used = state.by_role.get(self._role)
         spoken = used.output_tokens if used is not None else 0
+        last, roomy = state.calls.get(self._role), self.size.width >= ROOMY
         told = (
-            model.rpartition("/")[2],
+            model_text(last.model, model) if last is not None and last.asked == model else model_text(model),
             self._pace(now, active),
-            f"{count_text(spoken)} tokens" if spoken and self.size.width >= ROOMY else "",
-            f"context {context:.0%}" if context is not None else "",
+            f"{count_text(spoken)} tokens" if spoken and roomy else "",
+            _context(last, roomy),
         )
         title = self._role.capitalize() if active is None else f"{self._role.capitalize()} ● {_name(active)}"
         if (title, told) == self._shown:
@@ -93,6 +93,14 @@ class AgentPane(Pane):
             return "thinks"
         seconds = max(now - self._spoken[0][0], LEAST_SECONDS)
         return f"{sum(length for _, length in self._spoken) / CHARACTERS_PER_TOKEN / seconds:.0f} t/s"
+
+
+def _context(last: Call | None, roomy: bool) -> str:
+    if last is None:
+        return ""
+    if roomy and (said := context_text(last.context, last.window)):
+        return f"context {said}"
+    return "" if last.filled is None else f"{last.filled:.0%} full"
 
 
 def _name(phase: PhaseNow) -> str:

@@ -127,15 +127,23 @@ def _round(run: Now) -> Line:
 def _cost(state: State) -> Line:
     """Dollars against their budget, or tokens where nothing has a price."""
     spent, budget = state.spent, state.now.budget
-    tokens = spent.input_tokens + spent.output_tokens
+    tokens = spent.tokens
     dollars = _number(budget.get("usd"))
     most = _number(budget.get("tokens"))
     if dollars is not None or (most is None and spent.cost != 0):
         limit = () if dollars is None else ((f" of {_plain(dollars)}", MUTED),)
-        return ((cost_text(spent.cost), _alarm(spent.cost, dollars)), *limit)
+        price = (cost_text(spent.cost, estimated=spent.estimated), _alarm(spent.cost, dollars))
+        # Of two caps the one that is nearer.
+        if most is not None and dollars is not None and tokens * dollars > (spent.cost or 0.0) * most:
+            return _tokens(tokens, most)
+        return (price, *limit)
     if most is not None:
-        return (count_text(tokens), _alarm(tokens, most)), (f" of {count_text(int(most))} tokens", MUTED)
+        return _tokens(tokens, most)
     return ((count_text(tokens), ""), (" tokens", MUTED)) if tokens else ()
+
+
+def _tokens(used: int, most: float) -> Line:
+    return (count_text(used), _alarm(used, most)), (f" of {count_text(int(most))} tokens", MUTED)
 
 
 def _number(value: Any) -> float | None:

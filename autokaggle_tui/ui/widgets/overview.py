@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from autokaggle_tui.dossier import Dossier, PhaseRecord, Use, Word
+from autokaggle_tui.dossier import Dossier, ModelUse, PhaseRecord, Use, Word
 from autokaggle_tui.state import PhaseNow, Result
 from autokaggle_tui.ui.reading import READING
 from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
@@ -21,7 +21,17 @@ from autokaggle_tui.ui.widgets.gain_card import GainCard
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES, stopwatch
 from autokaggle_tui.ui.widgets.members_card import MembersCard
 from autokaggle_tui.ui.widgets.verdict_log import SIGNS as VERDICT_SIGNS
-from autokaggle_tui.wording import MARKS, clock_text, count_text, gain_text, score_text
+from autokaggle_tui.wording import (
+    MARKS,
+    clock_text,
+    context_text,
+    cost_text,
+    count_text,
+    gain_text,
+    model_text,
+    pace_text,
+    score_text,
+)
 from experiments.text import one_line
 
 SHOWN_USES = 6
@@ -102,6 +112,7 @@ class Overview(VerticalScroll):
                 yield ClosenessCard(id="closeness")
                 yield TableCard("Verdicts", missing="Nothing was said of it yet.", id="verdicts")
                 yield TableCard("Phases", align="llr", least=16, id="phases")
+                yield TableCard("Models", align="lrrr", least=12, id="models")
 
     def show(self, dossier: Dossier, around: Surroundings) -> None:
         """Show a round."""
@@ -123,6 +134,11 @@ class Overview(VerticalScroll):
         phases = self.query_one("#phases", TableCard)
         phases.display = dossier.round is not None
         phases.show(_phases(dossier, around), "It has not begun.")
+        models = self.query_one("#models", TableCard)
+        # The playbook counts no tokens, and has nothing to say here.
+        called = [use for use in dossier.models if use.input_tokens + use.output_tokens or use.retries or use.asked]
+        models.display = bool(called)
+        models.show([_model(use) for use in called])
         self.query_one("#files", TableCard).show(_files(dossier))
 
     def explain(self, problem: str) -> None:
@@ -247,6 +263,25 @@ def _phases(dossier: Dossier, around: Surroundings) -> list[Row]:
         doing = status_content("running", "works")
         rows.append([_phase(now.name, now.attempt), doing, ran, _muted(_by(now.role, now.model))])
     return rows
+
+
+def _model(use: ModelUse) -> Row:
+    """Who answered, what it took, and how well that went."""
+    pace = pace_text(use.output_tokens / use.seconds if use.output_tokens and use.seconds > 0 else None)
+    context = context_text(use.context, use.window)
+    told = [
+        model_text(use.model, use.asked),
+        f"{use.calls} call{'' if use.calls == 1 else 's'}",
+        f"context {context}" if context else "",
+        f"{use.retries} {'retry' if use.retries == 1 else 'retries'}" if use.retries else "",
+    ]
+    return [
+        Content(use.role),
+        Content(cost_text(use.cost, estimated=use.estimated)),
+        _muted(f"{count_text(use.input_tokens)} in, {count_text(use.output_tokens)} out"),
+        _muted(pace),
+        _muted(" · ".join(part for part in told if part)),
+    ]
 
 
 def _with_run(dossier: Dossier) -> Sequence[PhaseRecord]:
