@@ -10,6 +10,7 @@ from agents.knowledge import Source, quoted
 from agents.prompts import RolePrompt
 from agents.services import Services
 from agents.tools import READ_CAP, Toolbox, ToolError
+from agents.trigger import trigger
 from backends.models.base import (
     Chunk,
     Done,
@@ -183,20 +184,6 @@ def result_chars(context: int | None) -> int:
         context: Tokens; None when unknown.
     """
     return READ_CAP if context is None else max(1_000, min(READ_CAP, context // 2))
-
-
-def trigger(task: Task) -> str:
-    """The short message that starts a phase: paths, never contents."""
-    lines = [f"R{task.round:02d} {task.phase}."]
-    if task.inputs:
-        lines.append(f"Read: {', '.join(task.inputs)}.")
-    if task.outputs:
-        lines.append(f"Write: {', '.join(f'rounds/{name}' for name in task.outputs)}.")
-    notes = task.facts.get("notes")
-    if notes:
-        lines.append(str(notes))
-    lines.append(f"Answer in one line, beginning with {' or '.join(task.answers)}.")
-    return "\n".join(lines)
 
 
 def fits(task: Task, line: str) -> tuple[str, str]:

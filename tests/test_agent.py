@@ -7,10 +7,12 @@ import pytest
 
 from agents.agent import Agent, Answered, Said, ToolResult, Unfit, fits
 from agents.prompts import load_prompt
+from agents.trigger import FACT_CHARS, trigger
 from backends.models.base import Done, Message, Request, TextDelta, ToolCall, Usage
-from backends.models.tasks import Task
+from backends.models.tasks import CampaignView, DataView, ExperimentView, Task
 from experiments.errors import ConfigError, ModelError
 from experiments.registry import Registry
+from experiments.spec import Spec
 
 
 class Scripted:
@@ -35,6 +37,23 @@ class Scripted:
         yield Done("tool_calls")
 
 
+VIEW = CampaignView(
+    spec=Spec("churn", "binary", "roc_auc", "maximize", "Exited"),
+    data=DataView(100, 10, 2, 3, 0, 0, 0, 0, 0.0),
+    round=1,
+    rounds_left=4,
+    seconds_left=None,
+    slots=1,
+    threads=1,
+    experiments=(ExperimentView("R01", 1, "model", "lightgbm", None, "keep", 0.91, {}, 1.0),),
+    champion="R01",
+    best_single="R01",
+    correlations={},
+    rules={},
+    hints=("try\x1b[31m ratios", "no neural nets"),
+)
+
+
 def task(**changes) -> Task:
     values = {
         "phase": "plan",
@@ -43,7 +62,7 @@ def task(**changes) -> Task:
         "outputs": ("R01_plan.md",),
         "inputs": (),
         "answers": ("DONE",),
-        "view": None,
+        "view": VIEW,
     }
     return Task(**(values | changes))
 
@@ -127,3 +146,27 @@ def test_a_workspace_may_bring_its_own_prompt_but_no_unknown_tool(tmp_path: Path
     own.write_text("---\ndescription: mine\ntools: [shell]\n---\nBe kind.\n")
     with pytest.raises(ConfigError, match="unknown tool shell"):
         load_prompt("reviewer", tmp_path)
+
+
+def test_a_trigger_names_paths_and_tells_what_the_engine_found():
+    ruling = {"verdict": "block", "rule": "tunnel-vision", "reason": "lightgbm three times", "figures": {}}
+    text = trigger(task(inputs=("LEARNINGS.md",), facts={"rulings": [ruling], "reason": "REVISE: too narrow"}))
+    assert text.splitlines() == [
+        "R01 plan.",
+        "churn: binary, roc_auc (maximize), target Exited; champion R01 0.91000; 4 rounds left.",
+        "Read: LEARNINGS.md.",
+        "Write: rounds/R01_plan.md.",
+        "The owner says, newest last:",
+        "- try ratios",
+        "- no neural nets",
+        "The Reviewer said: REVISE: too narrow",
+        "Rules of LEARNINGS.md that fired:",
+        "- block tunnel-vision: lightgbm three times",
+        "Answer in one line, beginning with DONE.",
+    ]
+
+
+def test_a_trigger_stays_short_whatever_the_engine_found():
+    facts = {"traceback": "x\n" * 50_000 + "ValueError: why", "error": "y" * 50_000, "profile": ["z"] * 50_000}
+    text = trigger(task(phase="fix", facts=facts))
+    assert len(text) < 3 * FACT_CHARS and "ValueError: why" in text and "The owner says" not in text

@@ -2,36 +2,28 @@
 
 import asyncio
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autokaggle_tui.doctor_machine import Check
-from autokaggle_tui.preflighting import Found, check_models, check_of, facts_line, facts_of
+from autokaggle_tui.preflighting import check_models, check_of, facts_line, facts_of
+from backends.models.preflight import Preflight
 from backends.models.settings import ModelSettings
 from experiments.errors import ModelError
 
-
-@dataclass(frozen=True)
-class Fields:
-    """The fields of a preflight."""
-
-    model: str = "anthropic/claude-opus-4-5"
-    key_env: str = "ANTHROPIC_API_KEY"
-    key_present: bool | None = True
-    endpoint: str = ""
-    reached: bool | None = True
-    tools: str = "native"
-    json_schema: bool | None = True
-    priced: bool = True
-    context: int | None = 200_000
-    problem: str = ""
-    hint: str = ""
-
-
-SOUND = Fields()
-LOCAL = Fields(
+SOUND = Preflight(
+    "anthropic/claude-opus-4-5",
+    key_env="ANTHROPIC_API_KEY",
+    key_present=True,
+    reached=True,
+    tools="native",
+    json_schema=True,
+    priced=True,
+    context=200_000,
+)
+LOCAL = Preflight(
     "openai/qwen3", "", None, "http://127.0.0.1:8080/v1", True, "json", json_schema=None, priced=False, context=None
 )
 SETTINGS = ModelSettings(model=SOUND.model)
@@ -55,7 +47,7 @@ SETTINGS = ModelSettings(model=SOUND.model)
         ),
     ],
 )
-def test_the_facts_fit_in_a_line(found: Found, said: str):
+def test_the_facts_fit_in_a_line(found: Preflight, said: str):
     assert facts_line(found) == said
 
 
@@ -89,7 +81,7 @@ def test_an_unknown_context_is_worth_a_word():
 def test_roles_that_share_a_model_ask_it_once():
     asked: list[str] = []
 
-    async def examine(settings: ModelSettings) -> Found:
+    async def examine(settings: ModelSettings) -> Preflight:
         asked.append(settings.model)
         if settings.model == "openai/down":
             raise ModelError("openai/down: LiteLLM cannot be used", hint="Install it.")
@@ -107,7 +99,7 @@ def test_roles_that_share_a_model_ask_it_once():
 
 
 def test_the_playbook_and_recordings_are_not_asked(tmp_path: Path):
-    async def never(_settings: ModelSettings) -> Found:
+    async def never(_settings: ModelSettings) -> Preflight:
         raise AssertionError("it was asked")
 
     tape = tmp_path / "tape"

@@ -77,10 +77,10 @@ def test_the_review_in_the_prompt_is_a_review():
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_queries_in_the_prompts_run(query: str, tmp_path: Path):
+async def test_queries_in_the_prompts_run(query: str, tmp_path: Path):
     Registry(tmp_path / "autokaggle.db").close()
     box = Toolbox(tmp_path, tmp_path / "autokaggle.db", ("query_registry",))
-    assert box.call("query_registry", f'{{"sql": "{query}"}}').endswith('"rows": []}')
+    assert (await box.call("query_registry", f'{{"sql": "{query}"}}')).endswith('"rows": []}')
 
 
 def values(task: TaskType, classes: list[str] | None) -> dict:
