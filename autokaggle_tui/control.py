@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 class StopRun(Exception):  # noqa: N818 - a request, not an error
@@ -47,6 +50,7 @@ class Control:
     paused_seconds: float = 0.0
     _paused_at: float | None = None
     _go: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._go.set()
@@ -90,6 +94,7 @@ class Control:
     def stop(self) -> None:
         """Leave at the next checkpoint, paused, held or not."""
         self.stopping = True
+        self._stop.set()
         self.asked = False
         self.holds.clear()
         self._settle()
@@ -113,6 +118,25 @@ class Control:
         """Seconds spent paused so far, the current pause included."""
         current = 0.0 if self._paused_at is None else time.monotonic() - self._paused_at
         return self.paused_seconds + current
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for something that may take long; a stop cancels it.
+
+        Raises:
+            StopRun: A stop was asked for.
+        """
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise StopRun
+        finally:
+            stopping.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working})
 
     async def checkpoint(self) -> None:
         """Wait while paused.

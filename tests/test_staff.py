@@ -1,14 +1,18 @@
 """Models that fail, cost or forget: the loop goes on, says so, and keeps what matters."""
 
+import asyncio
+import json
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.commands import Answer, ask
 from autokaggle_tui.loop.outages import FIRST_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE, Outages
 from autokaggle_tui.loop.succession import opening, recent
 from autokaggle_tui.workspace import Workspace
-from backends.models.base import Chunk, FellBack, Message, Request, Retrying, Usage
+from backends.models.base import Chunk, Done, FellBack, Message, Request, Retrying, ToolCall, Usage
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
 from backends.models.playbook.model import Playbook
 from backends.models.settings import ModelSettings
@@ -107,6 +111,36 @@ def test_one_bad_phase_is_no_outage(workspace: Workspace):
     play(workspace, 1, model=model)
     assert (1, "code") in model.asked
     assert [phase for phase, _ in fallbacks(workspace)] == ["plan"]
+
+
+@pytest.mark.parametrize("hangs", ["the model", "a tool"])
+def test_a_stop_does_not_wait_for_what_hangs(workspace: Workspace, hangs: str):
+    reached = threading.Event()
+
+    class Hanging(Paid):
+        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+            if request.task.phase == "eda":
+                reached.set()
+                if hangs == "the model":
+                    await asyncio.sleep(3600)
+                yield ToolCall("1", "run_python", json.dumps({"code": "import time; time.sleep(3600)"}))
+                yield Done("tool_calls")
+            async for chunk in super().stream(request):
+                yield chunk
+
+    def stop() -> None:
+        reached.wait(60)
+        said.append(ask(workspace, "stop"))
+
+    said: list[Answer] = []
+    person = threading.Thread(target=stop)
+    person.start()
+    code, events = play(workspace, 1, model=Hanging())
+    person.join()
+    assert code == 0 and said[0].state == "done"
+    assert kinds(events, "run_ended")[0]["reason"] == "stopped by command"
+    code, _ = play(workspace, 1, model=Paid())
+    assert code == 0 and workspace.file(0, "eda.md").is_file(), "the same command goes on"
 
 
 # --- what it costs

@@ -134,7 +134,7 @@ class Asker:
             wanted: Whether this model is still the one to ask, while it waits for money.
 
         Raises:
-            StopRun: The person asked for a stop while the budget held the loop.
+            StopRun: The person asked for a stop; a call that is under way is given up.
         """
         metered = Metered(model, lambda: self._may_call(model, wanted))
         agent.model = metered
@@ -151,7 +151,7 @@ class Asker:
 
         try:
             async with aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
-                async for record in records:
+                while (record := await self.control.unless_stopped(_next(records))) is not None:
                     if isinstance(record, Said):
                         said.append(record.message)
                     elif isinstance(record, Answered):
@@ -280,3 +280,7 @@ class Asker:
         self.campaign.registry.event(
             "unfit", round=task.round, phase=task.phase, role=task.role, reason=one_line(reason)
         )
+
+
+async def _next(records: AsyncIterator[Record]) -> Record | None:
+    return await anext(records, None)
