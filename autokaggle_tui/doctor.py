@@ -109,21 +109,23 @@ def check_sandbox(compute: Compute, slots: int, root: Path) -> tuple[Sandbox | N
         sandbox = shut_in(compute, slots, root)
     except ComputeError as error:
         return None, Check("sandbox", "fail", one_line(error.message, 600), error.hint)
-    return sandbox, sandbox_line(sandbox.tier, sandbox.reason)
+    return sandbox, sandbox_line(sandbox.tier, sandbox.reason, grouped=bool(sandbox.groups))
 
 
-def sandbox_line(tier: str, reason: str) -> Check:
+def sandbox_line(tier: str, reason: str, *, grouped: bool = False) -> Check:
     """The line for a tier of sandbox.
 
     Args:
         reason: Why it is not stronger; empty for the strongest.
+        grouped: The kernel keeps its memory in a control group.
     """
     text = f"{tier} ({reason})" if reason else tier
+    memory = "memory capped by a control group" if grouped else "memory watched, no control group can be made here"
     if tier == "off":
         return Check(
             "sandbox", "warn", text, "Experiments run with the rights of this account: run only code you trust."
         )
-    return Check("sandbox", "ok", text)
+    return Check("sandbox", "ok", f"{text}; {memory}")
 
 
 def _config(workspace: Workspace) -> tuple[Config | None, Check]:

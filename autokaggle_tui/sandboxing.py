@@ -6,7 +6,8 @@ from pathlib import Path
 
 from autokaggle_tui.config import Compute
 from backends.compute.limits import Limits
-from backends.compute.sandbox import Sandbox, find_sandbox
+from backends.compute.sandbox import Sandbox
+from backends.compute.tiers import find_sandbox
 
 
 def shut_in(compute: Compute, slots: int, root: Path, place: Path | None = None) -> Sandbox:

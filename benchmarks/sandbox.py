@@ -19,7 +19,8 @@ from backends.compute.base import FoldJob, FoldOutcome
 from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
 from backends.compute.memory import sealed_copy
-from backends.compute.sandbox import Sandbox, Wanted, find_sandbox
+from backends.compute.sandbox import Sandbox, Wanted
+from backends.compute.tiers import find_sandbox
 from benchmarks.fold_start import make_data
 from experiments.context import context_values
 from experiments.errors import ComputeError

@@ -27,6 +27,10 @@ _CAPABILITIES_V3 = 0x20080522
 _LAST_CAPABILITY = 63
 
 
+OOM_SCORE = 900
+"""How soon the kernel takes a process when memory runs out; 1000, which a watchdog gives to folds, is first."""
+
+
 class ConfinementError(RuntimeError):
     """The process could not give up what it was told to; it must not go on."""
 
@@ -106,7 +110,7 @@ def confine(confinement: Confinement) -> None:
         raise ConfinementError("root must become another user")
     try:
         # Set while privileged, so that it cannot be lowered again.
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         rules = None
         if confinement.readable is not None:

@@ -291,7 +291,7 @@ RESOURCES: dict[str, tuple[str, str | tuple[str, ...], str | tuple[str, ...]]] =
         signal.pause()
         """,
         "crash",
-        "was killed: it holds",
+        ("was killed: it holds", "was killed: it needed more memory"),
     ),
     "memory that is shared": (
         """
@@ -302,7 +302,7 @@ RESOURCES: dict[str, tuple[str, str | tuple[str, ...], str | tuple[str, ...]]] =
         signal.pause()
         """,
         "crash",
-        "was killed: it holds",
+        ("was killed: it holds", "was killed: it needed more memory"),
     ),
     "a full disk, in one file": (
         """
@@ -322,7 +322,7 @@ RESOURCES: dict[str, tuple[str, str | tuple[str, ...], str | tuple[str, ...]]] =
         signal.pause()
         """,
         "crash",
-        ("OSError", "was killed: it holds"),
+        ("OSError", "was killed: it holds", "was killed: it needed more memory"),
     ),
     "a full disk, in files without a name": (
         """
@@ -334,7 +334,7 @@ RESOURCES: dict[str, tuple[str, str | tuple[str, ...], str | tuple[str, ...]]] =
         signal.pause()
         """,
         "crash",
-        ("OSError", "was killed: it holds"),
+        ("OSError", "was killed: it holds", "was killed: it needed more memory"),
     ),
     "a full /dev/shm": (
         """

@@ -25,7 +25,8 @@ from backends.compute.base import FoldJob, FoldOutcome, LogLine, Report
 from backends.compute.limits import Limits
 from backends.compute.local import LocalCompute
 from backends.compute.memory import sealed_copy
-from backends.compute.sandbox import Sandbox, find_sandbox
+from backends.compute.sandbox import Sandbox
+from backends.compute.tiers import find_sandbox
 from backends.compute.watchdog import Watchdog
 from experiments.confine import Confinement, ConfinementError, confine
 from experiments.context import context_values
@@ -369,10 +370,10 @@ async def test_what_is_asked_for_is_what_one_gets(tmp_path: Path, monkeypatch: p
         find_sandbox("auto", LIMITS, protected=[package / "workspace"])
     assert '"sandbox": "off"' in refused.value.hint
     false = shutil.which("false")
-    monkeypatch.setattr("backends.compute.sandbox.bwrap_program", lambda: false)
+    monkeypatch.setattr("backends.compute.tiers.bwrap_program", lambda: false)
     with pytest.raises(ComputeError, match="bubblewrap does not work here: a process in it ended with code 1"):
         find_sandbox("bubblewrap", LIMITS)
-    monkeypatch.setattr("backends.compute.sandbox.landlock_abi", lambda: 0)
+    monkeypatch.setattr("backends.compute.tiers.landlock_abi", lambda: 0)
     with pytest.raises(ComputeError, match="this kernel has no Landlock") as failed:
         find_sandbox("auto", LIMITS)
     assert '"sandbox": "off"' in failed.value.hint

@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from backends.compute.limits import Limits
-from backends.compute.sandbox import Sandbox, find_sandbox
+from backends.compute.sandbox import Sandbox
 from backends.compute.scripts import run_script
+from backends.compute.tiers import find_sandbox
 from experiments.errors import ComputeError
 from experiments.files import remove_tree
 
@@ -132,7 +133,7 @@ for _ in range(4):
 signal.pause()
 """
     result = await run_script(sandbox, code, place=folder, seconds=60)
-    assert result.status == "limit" and "it holds" in result.error
+    assert result.status == "limit" and "memory" in result.error
 
 
 @pytest.mark.parametrize("network", [False, True])

@@ -88,7 +88,7 @@ class RunningFold:
         extra: dict[str, Any] = {}
         if done is not None:
             extra = {"cpu_seconds": done["cpu_seconds"], "peak_mb": round(done["peak_bytes"] / 1e6)}
-        if lost:
+        if lost and self.reason != "limit":
             extra["worker_lost"] = True
         end = self._end or {}
         status, text = end.get("status"), clean(str(end.get("traceback", "")))[:END_BYTES]
@@ -107,6 +107,11 @@ class RunningFold:
         if done is None:
             return outcome("crash", error=f"the worker slot was lost under it: {lost}")
         return outcome("crash", error=f"its process {describe_exit(done['status'])} before it returned predictions")
+
+    def fill(self, excess: str) -> None:
+        """The kernel ended it, or part of it, for want of memory; what it was told to end for goes first."""
+        if not self.reason:
+            self.reason, self.excess = "limit", excess
 
     def log(self, text: str) -> None:
         """Add a log line."""

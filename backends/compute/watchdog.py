@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from backends.compute.cgroup import memory_kills
 from backends.compute.limits import Limits
 
 _MOST_FILES = 50_000
@@ -26,10 +27,22 @@ class Watchdog:
         limits: Caps of the slot.
         scratch: Scratch folder on disk, see ``Sandbox.scratch``; None where scratch and /dev/shm are the
             sandbox's own, which the kernel caps.
+        own: Processes of the tree that are not the fold's: the kernel takes them last.
+        group: Control group of the tree, in which the kernel may end single processes.
     """
 
-    def __init__(self, pid: int, limits: Limits, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        pid: int,
+        limits: Limits,
+        scratch: Path | None = None,
+        own: frozenset[int] = frozenset(),
+        group: Path | None = None,
+    ) -> None:
         self._pid = pid
+        self._group = group
+        self._kills = 0 if group is None else memory_kills(group)
+        self._own = own
         self._limits = limits
         self._scratch = scratch
         self._shm_before = _used(_SHM)
@@ -39,11 +52,13 @@ class Watchdog:
 
         None while nothing does, and when the process is gone.
         """
-        try:
-            root = psutil.Process(self._pid)
-            pids = [root.pid, *(child.pid for child in root.children(recursive=True))]
-        except psutil.Error:
+        pids = sorted(tree(self._pid))
+        if not pids:
             return None
+        for pid in set(pids) - self._own:
+            _sacrifice(pid)
+        if self._group is not None and memory_kills(self._group) > self._kills:
+            return full_text(self._limits.memory)
         memory = tree_memory(pids, self._limits.memory)
         if memory > self._limits.memory:
             return f"it holds {_size(memory)} of memory, more than its {_size(self._limits.memory)}"
@@ -62,6 +77,24 @@ class Watchdog:
         if grown > self._limits.shm:
             return f"/dev/shm has grown by {_size(grown)} under it, more than its {_size(self._limits.shm)}"
         return None
+
+
+def full_text(memory: int) -> str:
+    """What the kernel ended a process for.
+
+    Args:
+        memory: Bytes that its slot may hold.
+    """
+    return f"it needed more memory than its {_size(memory)}"
+
+
+def tree(pid: int) -> frozenset[int]:
+    """A process and all below it; empty when it is gone."""
+    try:
+        root = psutil.Process(pid)
+        return frozenset({pid, *(child.pid for child in root.children(recursive=True))})
+    except psutil.Error:
+        return frozenset()
 
 
 def tree_memory(pids: list[int], enough: int) -> int:
@@ -115,6 +148,12 @@ def _open_files(pid: int) -> list[os.stat_result]:
             with contextlib.suppress(OSError):
                 states.append(os.stat(f"/proc/{pid}/fd/{name}"))  # noqa: PTH116
     return states
+
+
+def _sacrifice(pid: int) -> None:
+    """Have the kernel take this process before those of the slot itself, when its memory is full."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
 def _resident(pid: int) -> int:
