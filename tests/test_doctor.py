@@ -107,7 +107,8 @@ def test_without_a_terminal_there_is_still_no_ui():
 
 def test_a_sandbox_that_is_off_is_a_warning():
     assert sandbox_line("off", "config.json says so").state == "warn"
-    assert sandbox_line("bwrap", "").text == "bwrap" and sandbox_line("landlock", "no userns").state == "ok"
+    assert sandbox_line("bwrap", "", grouped=True).text == "bwrap; memory capped by a control group"
+    assert "memory watched" in sandbox_line("bwrap", "").text and sandbox_line("landlock", "no userns").state == "ok"
 
 
 def test_a_workspace_s_own_files_are_read(workspace: Workspace):
