@@ -350,6 +350,28 @@ def test_a_submission_of_which_nobody_knows_is_settled_before_the_run_ends(works
     assert [state for state, _ in told[4:]] == ["accepted"]
 
 
+def test_a_platform_that_fails_at_the_very_end_is_asked_again(workspace: Workspace, tmp_path: Path):
+    ledger = platform_folder(workspace.root, tmp_path / "home") / LEDGER
+    aside = ledger.with_suffix(".aside")
+    failures = 0
+
+    def listen(row: Row) -> None:
+        nonlocal failures
+        sent = row["kind"] == "submission" and (row["data"]["state"], row["data"]["note"]) == ("intent", "")
+        if sent and failures < 2:
+            failures += 1
+            ledger.rename(aside)
+            ledger.mkdir()
+        elif row["kind"] == "warning" and row["data"]["text"].startswith("submission of ") and aside.exists():
+            ledger.rmdir()
+            aside.rename(ledger)
+
+    code, events = play(workspace, 1, on_event=listen)
+    assert code == 0 and failures == 2
+    told = [data["state"] for data in kinds(events, "submission")]
+    assert told == [*["intent", "intent", "refused"] * 2, "intent", "accepted"]
+
+
 def test_what_crashed_code_did_finish_leaves_no_files(workspace: Workspace):
     broken = MEAN.replace("    rng", "    if ctx.fold == 4:\n        raise ValueError('boom')\n    rng", 1)
     change_config(workspace, compute={"slots": 1})

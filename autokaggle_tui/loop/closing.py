@@ -15,6 +15,9 @@ from experiments.jail import read_text
 from experiments.predictions import array_sha, save_array
 from experiments.schema import Row
 
+SUBMIT_ATTEMPTS = 3
+"""Of a platform that fails."""
+
 
 @dataclass
 class Closing:
@@ -35,8 +38,15 @@ class Closing:
         if best is None:
             registry.event("warning", text="No experiment came to a prediction, so there is nothing to submit.")
             return
-        if submitted(self.campaign, best["id"]):
-            return
+        for _ in range(SUBMIT_ATTEMPTS):
+            if submitted(self.campaign, best["id"]) or await self._submit(best):
+                return
+            # What is known to have never arrived may be sent again; of nothing else is a second one made.
+            reconcile(self.campaign, self.platform, noted=True)
+
+    async def _submit(self, best: Row) -> bool:
+        """Submit it, if it may be; False when the platform failed."""
+        registry = self.campaign.registry
         try:
             decision = decide(self.campaign, self.platform, best, vetoed=self._veto(best), last=True)
             if decision.submit:
@@ -45,6 +55,8 @@ class Closing:
                 registry.event("submission_skipped", experiment=best["id"], reason=decision.reason)
         except (PlatformError, DataError, PredictionError) as error:
             registry.event("warning", text=f"submission of {best['id']}: {error}")
+            return not isinstance(error, PlatformError)
+        return True
 
     async def _blend(self) -> None:
         """A blend of the pool, if the pool has something that no blend has seen."""
