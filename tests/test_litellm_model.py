@@ -24,6 +24,7 @@ from backends.models.base import (
 )
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
 from backends.models.lite.backoff import Backoff
+from backends.models.lite.faults import fault_of, retry_after
 from backends.models.lite.keys import HOSTED, key_of
 from backends.models.lite.library import ready
 from backends.models.lite.line import forget_manners
@@ -257,6 +258,37 @@ async def test_the_wait_that_a_provider_asks_for_is_kept(kind: type[Emulator]):
     assert waits.seconds == [7.0]
 
 
+GEMINI_LIMIT = {
+    "error": {
+        "code": 429,
+        "message": "You exceeded your current quota, please check your plan and billing details. * Quota exceeded for "
+        "metric: generate_content_free_tier_requests, limit: 10\nPlease retry in 34.07s.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}],
+    }
+}
+
+
+async def test_a_limit_of_a_minute_is_no_lack_of_money():
+    waits = Waits()
+    async with OpenAIServer([Fail(429, body=json.dumps(GEMINI_LIMIT)), Say("APPROVED")]) as server:
+        await answer(server, waits=waits)
+    assert waits.seconds == [34.07]
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT", "soon"]
+)
+def test_a_date_that_is_none_asks_for_nothing(date: str):
+    assert retry_after({"retry-after": date}) is None
+
+
+@pytest.mark.parametrize("text", ["{" * 200_000, '{"error": ' + "[" * 100_000 + "}"], ids=["braces", "depth"])
+def test_an_error_of_any_size_and_depth_is_a_fault(text: str):
+    settings = ModelSettings(model="openai/x")
+    assert len(fault_of(ValueError(text), settings, key_of(settings)).message) < 1_000
+
+
 async def test_nobody_waits_for_an_hour():
     waits = Waits()
     async with OpenAIServer([Fail(429, headers={"Retry-After": "3600"})]) as server:
@@ -294,13 +326,15 @@ async def test_what_only_a_person_can_change_is_not_tried_again(
 @pytest.mark.parametrize("provider", TOO_LONG)
 async def test_a_conversation_that_is_too_long_is_told_by_its_words(provider: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENROUTER_API_KEY", CANARY)
+    monkeypatch.setenv("XAI_API_KEY", CANARY)
     async with OpenAIServer([TOO_LONG[provider]]) as server:
         error = await refusal(server, model=f"{provider}/emulated")
     assert isinstance(error, ContextOverflowError)
 
 
-async def test_a_conversation_that_is_too_long_for_anthropic():
-    async with AnthropicServer([TOO_LONG_ANTHROPIC]) as server:
+@pytest.mark.parametrize("fault", TOO_LONG_ANTHROPIC)
+async def test_a_conversation_that_is_too_long_for_anthropic(fault: Fail):
+    async with AnthropicServer([fault]) as server:
         assert isinstance(await refusal(server), ContextOverflowError)
 
 
