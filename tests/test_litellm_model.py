@@ -23,6 +23,7 @@ from backends.models.base import (
     Usage,
 )
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
+from backends.models.lite import reply
 from backends.models.lite.backoff import Backoff
 from backends.models.lite.faults import fault_of, retry_after
 from backends.models.lite.keys import HOSTED, key_of
@@ -226,9 +227,32 @@ async def test_silence_counts_as_a_fault(kind: type[Emulator], fault: Answer):
 
 async def test_an_answer_without_end_is_ended():
     async with OpenAIServer([Break("mid flood"), Say("APPROVED")]) as server:
-        chunks = await answer(server, timeout=0.1)
-    [retry] = only(Retrying, chunks)
-    assert "no end" in retry.reason
+        error = await refusal(server, timeout=0.1)
+        assert len(server.received) == 1, "it took ten times as long as silence may"
+    assert isinstance(error, UnavailableError)
+    assert "no end" in error.message
+
+
+async def test_an_answer_that_grows_without_end_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reply, "MOST_CHARS", 50)
+    said = Say(calls=(Call("read_file", {"path": "x" * 100}),))
+    async with OpenAIServer([said, Say("APPROVED")]) as server:
+        error = await refusal(server)
+    assert "no end of the answer after 50 characters" in error.message
+
+
+@SERVERS
+async def test_a_provider_that_stays_silent_is_given_up_after_the_second_time(kind: type[Emulator]):
+    async with kind(lambda body: Break("hang")) as server:
+        error = await refusal(server, timeout=0.3)
+        assert len(server.received) == 2
+    assert isinstance(error, UnavailableError)
+
+
+async def test_the_longest_answer_fits_beside_a_conversation_that_is_about_to_be_handed_over():
+    async with AnthropicServer([Say("APPROVED")]) as server:
+        await answer(server)
+        assert server.received[0].body["max_tokens"] == 60_000
 
 
 @SERVERS

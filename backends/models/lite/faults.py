@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from backends.models.lite.keys import Key
+from backends.models.lite.reply import EndlessError
 from backends.models.names import provider_of
 from backends.models.settings import ModelSettings
 from experiments.text import one_line
@@ -35,6 +36,7 @@ class Fault:
     Attributes:
         retry_after: Seconds that the provider asks to wait.
         otherwise: What to do where the cure is none: a model that has called tools before is not refused for them.
+        tries: How often it may be tried at most: a fault that takes minutes each time is not worth all of them.
     """
 
     cure: Cure
@@ -42,6 +44,7 @@ class Fault:
     hint: str = ""
     retry_after: float | None = None
     otherwise: Cure = Cure.PERSON
+    tries: int | None = None
 
 
 class FaultError(Exception):
@@ -81,7 +84,9 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
     said = key.shield.hide(_said(text))
     name = settings.model
     if isinstance(error, TimeoutError) or status == 408:
-        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s")
+        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s", tries=2)
+    if isinstance(error, EndlessError):
+        return Fault(Cure.AGAIN, f"{name}: {error}", tries=1)
     if _NO_MONEY.search(text) and status in (400, 402, 403, 429) and wait is None:
         return Fault(Cure.PERSON, f"{name}: {said}", _HINTS[402])
     if status in (400, 404, 413, 422, 500) and _TOO_LONG.search(text):
