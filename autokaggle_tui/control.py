@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
@@ -47,6 +48,7 @@ class Control:
     paused_seconds: float = 0.0
     _paused_at: float | None = None
     _go: asyncio.Event = field(default_factory=asyncio.Event)
+    _waits: set[asyncio.Timeout] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._go.set()
@@ -93,6 +95,8 @@ class Control:
         self.asked = False
         self.holds.clear()
         self._settle()
+        while self._waits:
+            self._waits.pop().reschedule(0.0)
 
     def interrupt(self) -> None:
         """Stop as :meth:`stop` does, because of Ctrl-C."""
@@ -123,6 +127,27 @@ class Control:
         await self._go.wait()
         if self.stopping:
             raise StopRun
+
+    @asynccontextmanager
+    async def unless_stopped(self) -> AsyncIterator[None]:
+        """Do what may be given up halfway; a stop ends it at once.
+
+        Raises:
+            StopRun: A stop was asked for.
+        """
+        if self.stopping:
+            raise StopRun
+        try:
+            async with asyncio.timeout(None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            if wait.expired():
+                raise StopRun from None
+            raise
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Models that fail, cost or forget: the loop goes on, says so, and keeps what matters."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -109,6 +110,24 @@ def test_one_bad_phase_is_no_outage(workspace: Workspace):
     assert [phase for phase, _ in fallbacks(workspace)] == ["plan"]
 
 
+def test_a_stop_does_not_wait_for_a_model_that_is_silent(workspace: Workspace):
+    stop: list[Callable[[], None]] = []
+
+    class Silent(Paid):
+        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+            if request.task.round == 1:
+                stop[0]()
+                await asyncio.Event().wait()
+            async for chunk in super().stream(request):
+                yield chunk
+
+    code, events = play(workspace, 1, model=Silent(), prepare=lambda bench: stop.append(bench.control.stop))
+    assert code == 0 and [data["reason"] for data in kinds(events, "run_ended")] == ["stopped by command"]
+    assert rows(workspace, "SELECT phase FROM phases WHERE round = 1") == []
+    code, _ = play(workspace, 1, model=Paid())
+    assert code == 0 and fallbacks(workspace) == []
+
+
 # --- what it costs
 
 
@@ -167,6 +186,26 @@ def test_at_the_cap_the_loop_waits_until_config_allows_more(workspace: Workspace
 def test_a_call_without_a_price_costs_an_unknown_amount(workspace: Workspace):
     play(workspace, 1, model=Paid(usage=lambda request: Usage(10, 10, None)))
     assert {row["cost"] for row in rows(workspace, "SELECT cost FROM calls")} == {None}
+
+
+def test_a_model_without_a_price_is_asked_once_where_dollars_are_capped(workspace: Workspace):
+    change_config(workspace, budget={"usd": 5})
+    model = Paid(usage=lambda request: Usage(10, 10, None))
+    code, _ = play(workspace, 1, model=model)
+    assert code == 0 and len(model.asked) == 1
+    assert "no known price" in fallbacks(workspace)[0][1]
+
+
+def test_a_cap_that_is_raised_is_seen_while_the_playbook_goes_on(workspace: Workspace):
+    change_config(workspace, budget={"tokens": 1000, "at_cap": "playbook"})
+
+    def raise_the_cap(row: Row) -> None:
+        if row["kind"] == "phase_done" and row["data"]["phase"] == "research":
+            change_config(workspace, budget={"tokens": 100_000, "at_cap": "playbook"})
+
+    model = Paid()
+    play(workspace, 1, model=model, on_event=raise_the_cap)
+    assert (1, "research") not in model.asked and (1, "plan") in model.asked
 
 
 # --- memory
