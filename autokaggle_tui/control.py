@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-Result = TypeVar("Result")
 
 
 class StopRun(Exception):  # noqa: N818 - a request, not an error
@@ -50,7 +48,7 @@ class Control:
     paused_seconds: float = 0.0
     _paused_at: float | None = None
     _go: asyncio.Event = field(default_factory=asyncio.Event)
-    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _waits: set[asyncio.Timeout] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._go.set()
@@ -94,10 +92,11 @@ class Control:
     def stop(self) -> None:
         """Leave at the next checkpoint, paused, held or not."""
         self.stopping = True
-        self._stop.set()
         self.asked = False
         self.holds.clear()
         self._settle()
+        while self._waits:
+            self._waits.pop().reschedule(0.0)
 
     def interrupt(self) -> None:
         """Stop as :meth:`stop` does, because of Ctrl-C."""
@@ -119,25 +118,6 @@ class Control:
         current = 0.0 if self._paused_at is None else time.monotonic() - self._paused_at
         return self.paused_seconds + current
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for something that may take long; a stop cancels it.
-
-        Raises:
-            StopRun: A stop was asked for.
-        """
-        working = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            raise StopRun
-        finally:
-            stopping.cancel()
-            if not working.done():
-                working.cancel()
-                await asyncio.wait({working})
-
     async def checkpoint(self) -> None:
         """Wait while paused.
 
@@ -147,6 +127,27 @@ class Control:
         await self._go.wait()
         if self.stopping:
             raise StopRun
+
+    @asynccontextmanager
+    async def unless_stopped(self) -> AsyncIterator[None]:
+        """Do what may be given up halfway; a stop ends it at once.
+
+        Raises:
+            StopRun: A stop was asked for.
+        """
+        if self.stopping:
+            raise StopRun
+        try:
+            async with asyncio.timeout(None) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            if wait.expired():
+                raise StopRun from None
+            raise
 
 
 @dataclass

@@ -23,7 +23,9 @@ from backends.models.base import (
     Usage,
 )
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
+from backends.models.lite import reply
 from backends.models.lite.backoff import Backoff
+from backends.models.lite.faults import fault_of, retry_after
 from backends.models.lite.keys import HOSTED, key_of
 from backends.models.lite.library import ready
 from backends.models.lite.line import forget_manners
@@ -225,9 +227,32 @@ async def test_silence_counts_as_a_fault(kind: type[Emulator], fault: Answer):
 
 async def test_an_answer_without_end_is_ended():
     async with OpenAIServer([Break("mid flood"), Say("APPROVED")]) as server:
-        chunks = await answer(server, timeout=0.1)
-    [retry] = only(Retrying, chunks)
-    assert "no end" in retry.reason
+        error = await refusal(server, timeout=0.1)
+        assert len(server.received) == 1, "it took ten times as long as silence may"
+    assert isinstance(error, UnavailableError)
+    assert "no end" in error.message
+
+
+async def test_an_answer_that_grows_without_end_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reply, "MOST_CHARS", 50)
+    said = Say(calls=(Call("read_file", {"path": "x" * 100}),))
+    async with OpenAIServer([said, Say("APPROVED")]) as server:
+        error = await refusal(server)
+    assert "no end of the answer after 50 characters" in error.message
+
+
+@SERVERS
+async def test_a_provider_that_stays_silent_is_given_up_after_the_second_time(kind: type[Emulator]):
+    async with kind(lambda body: Break("hang")) as server:
+        error = await refusal(server, timeout=0.3)
+        assert len(server.received) == 2
+    assert isinstance(error, UnavailableError)
+
+
+async def test_the_longest_answer_fits_beside_a_conversation_that_is_about_to_be_handed_over():
+    async with AnthropicServer([Say("APPROVED")]) as server:
+        await answer(server)
+        assert server.received[0].body["max_tokens"] == 60_000
 
 
 @SERVERS
@@ -255,6 +280,37 @@ async def test_the_wait_that_a_provider_asks_for_is_kept(kind: type[Emulator]):
     async with kind([Fail(429, headers={"Retry-After": "7"}), Say("APPROVED")]) as server:
         await answer(server, waits=waits)
     assert waits.seconds == [7.0]
+
+
+GEMINI_LIMIT = {
+    "error": {
+        "code": 429,
+        "message": "You exceeded your current quota, please check your plan and billing details. * Quota exceeded for "
+        "metric: generate_content_free_tier_requests, limit: 10\nPlease retry in 34.07s.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}],
+    }
+}
+
+
+async def test_a_limit_of_a_minute_is_no_lack_of_money():
+    waits = Waits()
+    async with OpenAIServer([Fail(429, body=json.dumps(GEMINI_LIMIT)), Say("APPROVED")]) as server:
+        await answer(server, waits=waits)
+    assert waits.seconds == [34.07]
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT", "soon"]
+)
+def test_a_date_that_is_none_asks_for_nothing(date: str):
+    assert retry_after({"retry-after": date}) is None
+
+
+@pytest.mark.parametrize("text", ["{" * 200_000, '{"error": ' + "[" * 100_000 + "}"], ids=["braces", "depth"])
+def test_an_error_of_any_size_and_depth_is_a_fault(text: str):
+    settings = ModelSettings(model="openai/x")
+    assert len(fault_of(ValueError(text), settings, key_of(settings)).message) < 1_000
 
 
 async def test_nobody_waits_for_an_hour():
@@ -294,13 +350,15 @@ async def test_what_only_a_person_can_change_is_not_tried_again(
 @pytest.mark.parametrize("provider", TOO_LONG)
 async def test_a_conversation_that_is_too_long_is_told_by_its_words(provider: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENROUTER_API_KEY", CANARY)
+    monkeypatch.setenv("XAI_API_KEY", CANARY)
     async with OpenAIServer([TOO_LONG[provider]]) as server:
         error = await refusal(server, model=f"{provider}/emulated")
     assert isinstance(error, ContextOverflowError)
 
 
-async def test_a_conversation_that_is_too_long_for_anthropic():
-    async with AnthropicServer([TOO_LONG_ANTHROPIC]) as server:
+@pytest.mark.parametrize("fault", TOO_LONG_ANTHROPIC)
+async def test_a_conversation_that_is_too_long_for_anthropic(fault: Fail):
+    async with AnthropicServer([fault]) as server:
         assert isinstance(await refusal(server), ContextOverflowError)
 
 

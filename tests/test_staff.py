@@ -203,6 +203,26 @@ def test_a_call_without_a_price_costs_an_unknown_amount(workspace: Workspace):
     assert {row["cost"] for row in rows(workspace, "SELECT cost FROM calls")} == {None}
 
 
+def test_a_model_without_a_price_is_asked_once_where_dollars_are_capped(workspace: Workspace):
+    change_config(workspace, budget={"usd": 5})
+    model = Paid(usage=lambda request: Usage(10, 10, None))
+    code, _ = play(workspace, 1, model=model)
+    assert code == 0 and len(model.asked) == 1
+    assert "no known price" in fallbacks(workspace)[0][1]
+
+
+def test_a_cap_that_is_raised_is_seen_while_the_playbook_goes_on(workspace: Workspace):
+    change_config(workspace, budget={"tokens": 1000, "at_cap": "playbook"})
+
+    def raise_the_cap(row: Row) -> None:
+        if row["kind"] == "phase_done" and row["data"]["phase"] == "research":
+            change_config(workspace, budget={"tokens": 100_000, "at_cap": "playbook"})
+
+    model = Paid()
+    play(workspace, 1, model=model, on_event=raise_the_cap)
+    assert (1, "research") not in model.asked and (1, "plan") in model.asked
+
+
 # --- memory
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from contextlib import aclosing, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.agent import Agent, Answered, Record, Said, ToolResult, Unfit
@@ -27,7 +27,7 @@ from backends.models.base import (
     ToolCall,
     Usage,
 )
-from backends.models.names import PLAYBOOK
+from backends.models.names import PLAYBOOK, REPLAY
 from backends.models.tasks import Task
 from experiments.errors import ModelError
 from experiments.text import one_line
@@ -126,6 +126,7 @@ class Asker:
     control: Control
     clock: RunClock
     purse: Purse
+    _unpriced: set[str] = field(default_factory=set, repr=False)
 
     async def ask(self, agent: Agent, task: Task, model: Model, wanted: Callable[[], bool]) -> Asked:
         """Have an agent do a task with a model, telling live.db what happens.
@@ -134,7 +135,7 @@ class Asker:
             wanted: Whether this model is still the one to ask, while it waits for money.
 
         Raises:
-            StopRun: The person asked for a stop; a call that is under way is given up.
+            StopRun: The person asked for a stop; what the model was about to say is lost.
         """
         metered = Metered(model, lambda: self._may_call(model, wanted))
         agent.model = metered
@@ -144,14 +145,16 @@ class Asker:
         counted = 0
         kept = len(agent.messages)
         said: list[Message] = []
+        # A provider may be silent for minutes; the playbook never is.
+        leash = nullcontext() if model.name == PLAYBOOK else self.control.unless_stopped()
 
         def row(outcome: str, since: float) -> dict[str, Any]:
             asked = "" if answering == model.name else model.name
             return self._row(task, answering, asked, tally, model.context, time.monotonic() - since, outcome)
 
         try:
-            async with aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
-                while (record := await self.control.unless_stopped(_next(records))) is not None:
+            async with leash, aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
+                async for record in records:
                     if isinstance(record, Said):
                         said.append(record.message)
                     elif isinstance(record, Answered):
@@ -159,6 +162,8 @@ class Asker:
                     elif isinstance(record, Usage):
                         tally.add(record)
                         self.purse.add(record)
+                        if record.cost is None and not answering.startswith(REPLAY):
+                            self._unpriced.add(answering)
                         context = tally.context
                         if record.input_tokens or record.output_tokens:
                             # At once: what a crash loses was paid for all the same.
@@ -176,7 +181,8 @@ class Asker:
             del agent.messages[kept:]
             said = []
         self.campaign.live.flush()
-        call = row(one_line(str(failure)) if failure else "ok", began) if failure or not counted else None
+        since = metered.began if counted else began
+        call = row(one_line(str(failure)) if failure else "ok", since) if failure or not counted else None
         return Asked(answer, tuple(said), call, failure, context)
 
     def remember(self, task: Task, generation: int, asked: Asked) -> None:
@@ -231,7 +237,12 @@ class Asker:
         if left is not None and left <= 0:
             raise SpentError("the time limit is reached: no further call")
         reason = self.purse.empty()
+        if reason:
+            self.purse.read_again()
+            reason = self.purse.empty()
         if not reason:
+            if self.purse.budget.usd is not None and model.name in self._unpriced:
+                raise SpentError(f"{model.name} has no known price, so budget.usd cannot be kept: no further call")
             return
         if self.purse.budget.at_cap == "pause":
             await self._wait(reason, wanted)
@@ -280,7 +291,3 @@ class Asker:
         self.campaign.registry.event(
             "unfit", round=task.round, phase=task.phase, role=task.role, reason=one_line(reason)
         )
-
-
-async def _next(records: AsyncIterator[Record]) -> Record | None:
-    return await anext(records, None)

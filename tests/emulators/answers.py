@@ -136,6 +136,14 @@ _OPENROUTER = {
         "metadata": {"provider_name": None},
     }
 }
+_XAI = {"code": "400", "error": "This model's maximum prompt length is 131072 but the request contains 140000 tokens."}
+_GEMINI = {
+    "error": {
+        "code": 400,
+        "message": "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).",
+        "status": "INVALID_ARGUMENT",
+    }
+}
 TOO_LONG: dict[str, Fail] = {
     name: Fail(400, body=json.dumps(body))
     for name, body in {
@@ -144,7 +152,16 @@ TOO_LONG: dict[str, Fail] = {
         "llamafile": _LLAMA_CPP,
         "lm_studio": _LM_STUDIO,
         "openrouter": _OPENROUTER,
+        "xai": _XAI,
+        "litellm_proxy": _GEMINI,
     }.items()
 }
 """The context is too long, as each server says it."""
-TOO_LONG_ANTHROPIC = Fail(400, "prompt is too long: 209000 tokens > 200000 maximum")
+TOO_LONG_ANTHROPIC = [
+    Fail(400, "prompt is too long: 209000 tokens > 200000 maximum"),
+    Fail(
+        400,
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease input length or "
+        "`max_tokens` and try again",
+    ),
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from backends.models.lite.keys import Key
+from backends.models.lite.reply import EndlessError
 from backends.models.names import provider_of
 from backends.models.settings import ModelSettings
 from experiments.text import one_line
@@ -34,6 +36,7 @@ class Fault:
     Attributes:
         retry_after: Seconds that the provider asks to wait.
         otherwise: What to do where the cure is none: a model that has called tools before is not refused for them.
+        tries: How often it may be tried at most: a fault that takes minutes each time is not worth all of them.
     """
 
     cure: Cure
@@ -41,6 +44,7 @@ class Fault:
     hint: str = ""
     retry_after: float | None = None
     otherwise: Cure = Cure.PERSON
+    tries: int | None = None
 
 
 class FaultError(Exception):
@@ -52,27 +56,38 @@ class FaultError(Exception):
 
 
 _TOO_LONG = re.compile(
-    r"context[ _](length|size|window)|maximum context|prompt is too long|input is too long|too many tokens"
-    r"|context_length_exceeded|exceed_context_size|context the overflows|reduce the length of the (messages|either)",
+    r"context[ _]?(length|size|window|limit)|maximum context|prompt is too long|input is too long|too many tokens"
+    r"|exceed_context_size|context the overflows|reduce the length of the (messages|either)|maximum prompt length"
+    r"|input token count",
     re.IGNORECASE,
 )
 _TOOLS = re.compile(r"\btools?\b|tool[-_ ]?(choice|use|call)|function[-_ ]call", re.IGNORECASE)
 _SCHEMA = re.compile(r"response_format|json_schema|structured|grammar|output_format|guided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
+_RETRY_IN = re.compile(
+    r"re-?try in ([\d.]{1,9}) ?s|try again in ([\d.]{1,9}) ?s|retryDelay\W{1,8}([\d.]{1,9})s", re.IGNORECASE
+)
+"""Gemini says in the text alone how long to wait, and of every limit, that of a minute too, that a quota is exceeded."""
 _PREFIX = re.compile(r"^(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout)(?:\s-)?:?\s*(?:-\s)?)+")
 _BODY = re.compile(r"b?(['\"]?)(\{.*\})\1", re.DOTALL)
+_MOST_CHARS = 8_000
+"""Of an error's text, which may be a page, or what somebody made up."""
 _NOT_TRIED_AGAIN = frozenset({400, 401, 402, 403, 404, 405, 409, 410, 413, 415, 422, 451})
 
 
 def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
     """The fault behind an exception of LiteLLM or of the connection below it."""
-    text = key.shield.hide(str(error))
+    text = key.shield.hide(str(error))[:_MOST_CHARS]
     status = _status(error)
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    wait = retry_after(headers, text=text if status in (429, 503) else "")
     said = key.shield.hide(_said(text))
     name = settings.model
     if isinstance(error, TimeoutError) or status == 408:
-        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s")
-    if _NO_MONEY.search(text) and status in (400, 402, 403, 429):
+        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s", tries=2)
+    if isinstance(error, EndlessError):
+        return Fault(Cure.AGAIN, f"{name}: {error}", tries=1)
+    if _NO_MONEY.search(text) and status in (400, 402, 403, 429) and wait is None:
         return Fault(Cure.PERSON, f"{name}: {said}", _HINTS[402])
     if status in (400, 404, 413, 422, 500) and _TOO_LONG.search(text):
         return Fault(Cure.SHORTER, f"{name}: the conversation is too long: {said}")
@@ -82,24 +97,23 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
         return Fault(Cure.WITHOUT_SCHEMA, f"{name}: {said}", _hint(status, settings, key), otherwise=_plain(status))
     if status in _NOT_TRIED_AGAIN:
         return Fault(Cure.PERSON, f"{name}: {_TITLES.get(status, 'refused')}: {said}", _hint(status, settings, key))
-    headers = getattr(error, "litellm_response_headers", None) or {}
     where = f" ({settings.api_base})" if settings.api_base and status in (None, 500) else ""
-    return Fault(Cure.AGAIN, f"{name}: {said}{where}", retry_after=retry_after(headers))
+    return Fault(Cure.AGAIN, f"{name}: {said}{where}", retry_after=wait)
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that a reply asks to wait: RFC 9110, 10.2.3, seconds or a date."""
+def retry_after(headers: Mapping[str, str], now: datetime | None = None, *, text: str = "") -> float | None:
+    """Seconds that a reply asks to wait: RFC 9110, 10.2.3, seconds or a date; else in its text."""
     value = str(headers.get("retry-after") or "").strip()
-    try:
+    with suppress(ValueError):
         return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, OverflowError):
         when = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    said = _RETRY_IN.search(text)
+    with suppress(ValueError):
+        return float(next(filter(None, said.groups()))) if said else None
+    return None
 
 
 def _status(error: BaseException) -> int | None:
@@ -117,7 +131,7 @@ def _said(text: str) -> str:
     if found:
         try:
             body: Any = json.loads(found[2])
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         inner = body.get("error", body) if isinstance(body, dict) else None
         message = inner.get("message") if isinstance(inner, dict) else inner

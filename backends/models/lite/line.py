@@ -29,6 +29,8 @@ from backends.models.settings import ModelSettings
 Mode = Literal["native", "json"]
 _WANT_THOUGHT_BACK = ("deepseek", "moonshot")
 _LONG_ANSWER = 8192
+_FREE = 0.3
+"""Share of the context that is left for an answer when an agent hands over."""
 
 
 @dataclass
@@ -203,5 +205,7 @@ class Line:
             chosen.pop("reasoning_effort", None)
         if chosen.get("reasoning_effort", "none") != "none":
             chosen.pop("temperature", None)
-        # LiteLLM's own default beside thinking is too short for a file.
-        chosen.setdefault("max_tokens", self.facts.longest_answer or _LONG_ANSWER)
+        # LiteLLM's own default beside thinking is too short for a file; what does not fit beside the conversation is
+        # refused.
+        longest = self.facts.longest_answer or _LONG_ANSWER
+        chosen.setdefault("max_tokens", min(longest, int(_FREE * (self.facts.context or longest / _FREE))))

@@ -94,7 +94,7 @@ class LiteLLMModel:
             if line.adapt(fault):
                 yield Retrying(f"{fault.message}: asked by JSON in the text from now on", 0.0, attempt)
                 continue
-            again = Cure.AGAIN in (fault.cure, fault.otherwise)
+            again = Cure.AGAIN in (fault.cure, fault.otherwise) and attempt < (fault.tries or attempt + 1)
             pause = self._backoff.pause(attempt, fault.retry_after) if again else None
             if pause is None:
                 raise FaultError(fault)

@@ -13,10 +13,12 @@ from backends.models.lite.wire import Thought
 
 PATIENCE = 10
 """A whole reply may take this many times the seconds that it may be silent."""
+MOST_CHARS = 1_000_000
+"""Of a reply, thinking and arguments included: beyond the longest answer of any model."""
 
 
 class EndlessError(Exception):
-    """A reply went on beyond its deadline."""
+    """A reply went on beyond its deadline, or its size."""
 
 
 @asynccontextmanager
@@ -73,6 +75,7 @@ class Reply:
     _thought: list[str] = field(default_factory=list)
     _calls: list[_Call] = field(default_factory=list)
     _slots: dict[int, int] = field(default_factory=dict)
+    _size: int = 0
 
     async def pieces(self) -> AsyncIterator[TextDelta | Reasoning]:
         """Text and reasoning as they come; calls are complete only afterwards."""
@@ -89,7 +92,10 @@ class Reply:
                 raise EndlessError(f"no end of the answer after {PATIENCE * self.silence:g} s") from None
             self.chunks.append(chunk)
             for piece in self._take(chunk):
+                self._size += len(piece.text)
                 yield piece
+            if self._size > MOST_CHARS:
+                raise EndlessError(f"no end of the answer after {MOST_CHARS:,} characters")
 
     @property
     def text(self) -> str:
@@ -152,3 +158,4 @@ class Reply:
         call.id = call.id or part.id or ""
         call.name = call.name or part.function.name or ""
         call.arguments.append(part.function.arguments or "")
+        self._size += len(call.arguments[-1])
