@@ -183,6 +183,7 @@ SOUND: Lines = {
     "code": [_code, Say("CODED")],
     "fix": [_code, Say("CODED")],
     "findings": [write("It went as expected.\n"), Say("DONE")],
+    "handover": [write("Tried: what the registry says.\n"), Say("DONE")],
     "verify": [write("APPROVED\nThe folds agree.\n"), Say("APPROVED")],
 }
 """What a model says that does its work and nothing else."""

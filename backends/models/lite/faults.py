@@ -59,7 +59,15 @@ _TOO_LONG = re.compile(
 _TOOLS = re.compile(r"\btools?\b|tool[-_ ]?(choice|use|call)|function[-_ ]call", re.IGNORECASE)
 _SCHEMA = re.compile(r"response_format|json_schema|structured|grammar|output_format|guided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
-_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout)(?:\s-)?:?\s*(?:-\s)?)+")
+_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::|\s-)\s*(?:-\s)?)+(?=\S)")
+_SUFFIX = re.compile(r"\s*Handle with `litellm\.\w+`\.?")
+_SILENT = re.compile(r"timeout on reading data|timed out", re.IGNORECASE)
+_BROKEN = re.compile(
+    r"payload is not completed|server disconnected|^connection error\.?$|connection (reset|closed|aborted)"
+    r"|peer closed|incomplete chunked|cannot connect to host|connect call failed|connection refused",
+    re.IGNORECASE,
+)
+_GARBLED = re.compile(r"^(Expecting \S+|Unterminated string|Extra data|Invalid (control|\\\\escape))")
 _BODY = re.compile(r"b?(['\"]?)(\{.*\})\1", re.DOTALL)
 _NOT_TRIED_AGAIN = frozenset({400, 401, 402, 403, 404, 405, 409, 410, 413, 415, 422, 451})
 
@@ -71,7 +79,7 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
     said = key.shield.hide(_said(text))
     name = settings.model
     if isinstance(error, TimeoutError) or status == 408:
-        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s")
+        return Fault(Cure.AGAIN, f"{name}: {_silence(settings)}")
     if _NO_MONEY.search(text) and status in (400, 402, 403, 429):
         return Fault(Cure.PERSON, f"{name}: {said}", _HINTS[402])
     if status in (400, 404, 413, 422, 500) and _TOO_LONG.search(text):
@@ -84,7 +92,7 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
         return Fault(Cure.PERSON, f"{name}: {_TITLES.get(status, 'refused')}: {said}", _hint(status, settings, key))
     headers = getattr(error, "litellm_response_headers", None) or {}
     where = f" ({settings.api_base})" if settings.api_base and status in (None, 500) else ""
-    return Fault(Cure.AGAIN, f"{name}: {said}{where}", retry_after=retry_after(headers))
+    return Fault(Cure.AGAIN, f"{name}: {_plainly(said, settings)}{where}", retry_after=retry_after(headers))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -100,6 +108,10 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def _silence(settings: ModelSettings) -> str:
+    return f"no word for {settings.timeout:g} s"
 
 
 def _status(error: BaseException) -> int | None:
@@ -123,7 +135,16 @@ def _said(text: str) -> str:
         message = inner.get("message") if isinstance(inner, dict) else inner
         if isinstance(message, str) and message.strip():
             return one_line(message)
-    return one_line(_PREFIX.sub("", text.split("Original exception:")[0].strip()) or "it failed")
+    return one_line(_SUFFIX.sub("", _PREFIX.sub("", text.split("Original exception:")[0].strip())) or "it failed")
+
+
+def _plainly(said: str, settings: ModelSettings) -> str:
+    """What libraries below say of a connection, in a person's words."""
+    if _SILENT.search(said):
+        return _silence(settings)
+    if _BROKEN.search(said):
+        return "no connection, or it broke off"
+    return "the answer came garbled" if _GARBLED.match(said) else said
 
 
 _TITLES = {
