@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from backends.models.playbook.builder import code
 from backends.models.playbook.strategy import Proposal, estimated_seconds, propose
-from backends.models.tasks import CampaignView, DataView, ExperimentView
+from backends.models.tasks import CampaignView, DataView, ExperimentView, Task
 from experiments.learnings import Rules
 from experiments.recipes.catalog import catalog, get_recipe
 from experiments.rules import PastExperiment, PlanFacts, blocking, check_plan
@@ -303,3 +305,13 @@ def test_foreign_experiments_do_not_confuse_it() -> None:
     imported = replace(ran(1, "kernel-42", params={"who": "knows"}), id="kaggle", round=None, status="imported")
     own = ran(2, "lightgbm", params={"num_leaves": 200, "unknown": 1})
     assert propose(after(imported, own)).kind == "model"
+
+
+def test_parameters_of_a_models_own_neither_stop_the_strategy_nor_the_code_of_its_plan() -> None:
+    strange = {"pairs": "all", "num_leaves": True, "lambda_l2": 2, "city": "target", "bagging_fraction": math.nan}
+    view = after(ran(1, "lightgbm", params=strange), ran(2, "linear", params={"strengths": ["low"], "knots": [9]}))
+    assert propose(view).kind == "model"
+    facts = {"plan": {"family": "lightgbm", "params": strange}}
+    task = Task("code", "builder", 3, ("R03_experiment.py",), (), ("CODED",), view, facts)
+    [text] = code(task).files.values()
+    assert '"lambda_l2": 2,' in text and '"num_leaves": 31,' in text and "city" not in text

@@ -44,9 +44,11 @@ class Outages:
             before = self._known.get(settings)
             pause = min(FIRST_PAUSE if before is None else 2 * before.pause, LONGEST_PAUSE)
             pause = max(pause, min(error.retry_after or 0.0, LONGEST_PAUSE))
+            # That it is asked again is said with the pause.
+            reason = error.message
         else:
-            pause = REFUSED_PAUSE
-        outage = Outage(one_line(str(error)), self.clock() + pause, pause)
+            pause, reason = REFUSED_PAUSE, str(error)
+        outage = Outage(one_line(reason), self.clock() + pause, pause)
         self._known[settings] = outage
         return outage
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import socket
 import threading
@@ -39,7 +40,8 @@ class Emulator(ABC):
 
     Args:
         script: Answers one after the other, or one function of the request's body for all of them. A list may hold
-            functions too. A request after the last answer is refused (400).
+            functions too. A function may be asynchronous, to hold its answer back. A request after the last answer is
+            refused (400).
         models: What ``GET /models`` lists.
 
     Attributes:
@@ -83,6 +85,8 @@ class Emulator(ABC):
         body = json.loads(await request.text())
         self.received.append(Received(request.path, _headers(request), body))
         answer = self._next(body)
+        if inspect.isawaitable(answer):
+            answer = await answer
         try:
             return await self._play(request, body, answer)
         except (asyncio.CancelledError, ConnectionError):

@@ -67,8 +67,16 @@ _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit b
 _RETRY_IN = re.compile(
     r"re-?try in ([\d.]{1,9}) ?s|try again in ([\d.]{1,9}) ?s|retryDelay\W{1,8}([\d.]{1,9})s", re.IGNORECASE
 )
-"""Gemini says in the text alone how long to wait, and of every limit, that of a minute too, that a quota is exceeded."""
-_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout)(?:\s-)?:?\s*(?:-\s)?)+")
+"""Gemini says in the text alone how long to wait, and of every limit, a minute's too, that a quota is exceeded."""
+_PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::|\s-)\s*(?:-\s)?)+(?=\S)")
+_SUFFIX = re.compile(r"\s*Handle with `litellm\.\w+`\.?")
+_SILENT = re.compile(r"timeout on reading data|timed out", re.IGNORECASE)
+_BROKEN = re.compile(
+    r"payload is not completed|server disconnected|^connection error\.?$|connection (reset|closed|aborted)"
+    r"|peer closed|incomplete chunked|cannot connect to host|connect call failed|connection refused",
+    re.IGNORECASE,
+)
+_GARBLED = re.compile(r"^(Expecting \S+|Unterminated string|Extra data|Invalid (control|\\\\escape))")
 _BODY = re.compile(r"b?(['\"]?)(\{.*\})\1", re.DOTALL)
 _MOST_CHARS = 8_000
 """Of an error's text, which may be a page, or what somebody made up."""
@@ -84,7 +92,7 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
     said = key.shield.hide(_said(text))
     name = settings.model
     if isinstance(error, TimeoutError) or status == 408:
-        return Fault(Cure.AGAIN, f"{name}: no word for {settings.timeout:g} s", tries=2)
+        return Fault(Cure.AGAIN, f"{name}: {_silence(settings)}", tries=2)
     if isinstance(error, EndlessError):
         return Fault(Cure.AGAIN, f"{name}: {error}", tries=1)
     if _NO_MONEY.search(text) and status in (400, 402, 403, 429) and wait is None:
@@ -98,7 +106,7 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
     if status in _NOT_TRIED_AGAIN:
         return Fault(Cure.PERSON, f"{name}: {_TITLES.get(status, 'refused')}: {said}", _hint(status, settings, key))
     where = f" ({settings.api_base})" if settings.api_base and status in (None, 500) else ""
-    return Fault(Cure.AGAIN, f"{name}: {said}{where}", retry_after=wait)
+    return Fault(Cure.AGAIN, f"{name}: {_plainly(said, settings)}{where}", retry_after=wait)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None, *, text: str = "") -> float | None:
@@ -114,6 +122,10 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None, *, text
     with suppress(ValueError):
         return float(next(filter(None, said.groups()))) if said else None
     return None
+
+
+def _silence(settings: ModelSettings) -> str:
+    return f"no word for {settings.timeout:g} s"
 
 
 def _status(error: BaseException) -> int | None:
@@ -137,7 +149,16 @@ def _said(text: str) -> str:
         message = inner.get("message") if isinstance(inner, dict) else inner
         if isinstance(message, str) and message.strip():
             return one_line(message)
-    return one_line(_PREFIX.sub("", text.split("Original exception:")[0].strip()) or "it failed")
+    return one_line(_SUFFIX.sub("", _PREFIX.sub("", text.split("Original exception:")[0].strip())) or "it failed")
+
+
+def _plainly(said: str, settings: ModelSettings) -> str:
+    """What libraries below say of a connection, in a person's words."""
+    if _SILENT.search(said):
+        return _silence(settings)
+    if _BROKEN.search(said):
+        return "no connection, or it broke off"
+    return "the answer came garbled" if _GARBLED.match(said) else said
 
 
 _TITLES = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.models.playbook.answer import Answer, number, table
+from backends.models.playbook.lessons import known
 from backends.models.playbook.strategy import Proposal, propose
 from backends.models.tasks import CampaignView, Task
 from experiments.plan import Plan, PlanHeader
@@ -67,9 +68,10 @@ def alternative(view: CampaignView, blocked: PlanHeader) -> str:
 
 
 def code(task: Task) -> Answer:
-    """Render the recipe that the plan names."""
+    """Render the recipe that the plan names; of a plan that a model made, with the parameters that the recipe has."""
     header = task.facts["plan"]
-    return Answer("CODED", {task.outputs[0]: _recipe(header["family"]).render(header.get("params", {}))})
+    recipe = _recipe(header["family"])
+    return Answer("CODED", {task.outputs[0]: recipe.render(known(recipe, header.get("params", {})))})
 
 
 def fix(task: Task) -> Answer:

@@ -16,8 +16,21 @@ _FEATURE_PARAMS = frozenset({"neighbours", "pairs", "target_encoding"})
 
 
 def known(recipe: Recipe, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters the recipe has; a person's or a model's own are left out."""
-    return {name: value for name, value in params.items() if name in recipe.params}
+    """The parameters the recipe has, of the sort that it takes; a person's or a model's own are left out."""
+    return {
+        name: value for name, value in params.items() if name in recipe.params and _fits(value, recipe.params[name])
+    }
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the default's sort; where a float is meant, a whole number will do."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and math.isfinite(value)
+    if isinstance(default, list):
+        return isinstance(value, list) and bool(value) and all(_fits(item, default[0]) for item in value)
+    return type(value) is type(default)
 
 
 def quality(view: CampaignView, run: ExperimentView) -> float:

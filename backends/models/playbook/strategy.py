@@ -145,7 +145,7 @@ def _pace(view: CampaignView, run: ExperimentView, recipe: Recipe) -> float | No
     if run.status not in ("keep", "discard") or run.kind == "blend" or run.seconds <= 0:
         return None
     waves = math.ceil(view.spec.cv_folds / max(view.slots, 1))
-    return run.seconds / (waves * (_FOLD_SECONDS + _fold_seconds(view, recipe, run.params)))
+    return run.seconds / (waves * (_FOLD_SECONDS + _fold_seconds(view, recipe, known(recipe, run.params))))
 
 
 def _families(view: CampaignView) -> list[_Family]:
