@@ -157,7 +157,8 @@ class Agent:
                     text, calls = [], []
                 if not isinstance(chunk, Done):
                     yield chunk
-            yield self._say(Message("assistant", "".join(text), tuple(calls)))
+            # Once more as a whole: a key may have come in two pieces.
+            yield self._say(Message("assistant", clean("".join(text)), tuple(calls)))
             if not calls:
                 return
             for call in calls:

@@ -594,6 +594,35 @@ async def test_a_model_that_repeats_itself_may_only_answer():
     assert ["read_file" in text for text in schemas] == [True, False, True]
 
 
+async def test_the_answer_is_open_once_the_files_are_written():
+    write = ToolSpec("write_file", "Stage.", {"properties": {"path": {"type": "string"}}, "required": ["path"]})
+    task = Task("research", "researcher", 1, ("a.md", "b.md"), (), ("DONE",), None)  # type: ignore[arg-type]
+    turns: list[Message] = [Message("user", "R01 research.")]
+    asked: list[int] = [1]
+    for name, path, told in (
+        ("j1", "rounds/a.md", "staged rounds/a.md (1 lines)"),
+        ("j2", "rounds/c.md", "error: this phase writes"),
+        ("j3", "rounds/c.md", "error: this phase writes"),
+        ("j4", "rounds/b.md", "staged rounds/b.md (1 lines)"),
+    ):
+        call = ToolCall(name, "write_file", json.dumps({"path": path}))
+        turns += [Message("assistant", "", (call,)), Message("tool", told, (), name)]
+        asked.append(len(turns))
+    turns += [Message("assistant", "DONE"), Message("user", "That does not fit.")]
+    asked.append(len(turns))
+    async with OpenAIServer(lambda body: act(answer="DONE", reason="x")) as server:
+        for many in asked:
+            await answer(server, Request("researcher", tuple(turns[:many]), (READ, write), task), tools="json")
+    schemas = [json.dumps(received.body["response_format"]) for received in server.received]
+    both, second = '"enum": ["rounds/a.md", "rounds/b.md"]', '"enum": ["rounds/b.md"]'
+    assert [both in text for text in schemas] == [True, False, False, False, False, True]
+    assert [second in text for text in schemas] == [False, True, True, True, False, False]
+    assert ['"answer"' in text for text in schemas] == [False, False, False, False, True, False]
+    assert ["read_file" in text for text in schemas] == [True, True, True, False, True, True], (
+        "stuck: it may only write"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -16,6 +16,7 @@ _DECODER = json.JSONDecoder()
 _STARTS = 50
 """Braces at which an object is looked for; every look may read the whole text."""
 
+_WRITE = "write_file"
 _REASON = {"type": "string", "minLength": 1, "maxLength": 1000}
 """Bounded: a weak model goes on until it is cut, and half an object is none."""
 
@@ -50,20 +51,39 @@ def instruct(question: Question) -> list[Wire]:
 
 
 def schema(question: Question) -> Wire:
-    """``response_format`` for the action."""
-    tools = () if repeats(question.messages) else question.tools
-    choices = [_object({"tool": {"const": tool.name}, "arguments": _closed(tool)}) for tool in tools]
-    word: Wire = {"type": "string", "enum": list(question.answers)} if question.answers else {"type": "string"}
-    choices.append(_object({"answer": word, "reason": _REASON}))
+    """``response_format`` for the action: the answer is open once all files are written, or no tool writes them."""
+    missing = owed(question)
+    stuck = repeats(question.messages)
+    tools = [tool for tool in question.tools if not stuck or (missing and tool.name == _WRITE)]
+    choices = [_object({"tool": {"const": tool.name}, "arguments": _closed(tool, missing)}) for tool in tools]
+    if not missing:
+        word: Wire = {"type": "string", "enum": list(question.answers)} if question.answers else {"type": "string"}
+        choices.append(_object({"answer": word, "reason": _REASON}))
     # Not at the root: several servers take only an object there.
     action = choices[0] if len(choices) == 1 else {"anyOf": choices}
     return {"type": "json_schema", "json_schema": {"name": "action", "schema": _object({"action": action})}}
 
 
+def owed(question: Question) -> tuple[str, ...]:
+    """The files that a model still has to write since it was last spoken to; none where it has no tool for it."""
+    if not any(tool.name == _WRITE for tool in question.tools):
+        return ()
+    messages = question.messages
+    since = max((place for place, message in enumerate(messages) if message.role == "user"), default=0)
+    written = {
+        path
+        for before, message in pairwise(messages[since:])
+        if message.role == "tool" and message.content.startswith("staged ")
+        for path in question.outputs
+        if any(call.name == _WRITE and path in call.arguments for call in before.tool_calls)
+    }
+    return tuple(path for path in question.outputs if path not in written)
+
+
 def repeats(messages: Sequence[Message]) -> bool:
     """Whether the last two calls were the same and told the same: a weak model would go on for ever.
 
-    With only the answer open it comes out of the circle; what was missing it is told then.
+    With only the answer open, or the files that it owes, it comes out of the circle.
     """
     last = [
         (call.name, call.arguments, message.content)
@@ -159,8 +179,12 @@ def _compact(tool: ToolSpec) -> str:
     return json.dumps({"properties": properties, "required": tool.parameters.get("required", [])})
 
 
-def _closed(tool: ToolSpec) -> Wire:
-    return {"type": "object", "properties": {}, **tool.parameters, "additionalProperties": False}
+def _closed(tool: ToolSpec, missing: Sequence[str]) -> Wire:
+    closed = {"type": "object", "properties": {}, **tool.parameters, "additionalProperties": False}
+    if tool.name == _WRITE and missing:
+        path = {"type": "string", "enum": list(missing)}
+        closed["properties"] = {**closed["properties"], "path": path}
+    return closed
 
 
 def _object(properties: Wire) -> Wire:

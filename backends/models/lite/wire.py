@@ -21,6 +21,7 @@ class Question:
 
     Attributes:
         answers: Words that the answer may begin with.
+        outputs: Paths that are to be written before it.
         defaults: Settings of the role, which those of the model override.
     """
 
@@ -28,11 +29,13 @@ class Question:
     tools: tuple[ToolSpec, ...] = ()
     answers: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: Request) -> Question:
         """The question in a role's request."""
-        return cls(request.messages, request.tools, request.task.answers, request.settings)
+        outputs = tuple(f"rounds/{name}" for name in request.task.outputs)
+        return cls(request.messages, request.tools, request.task.answers, request.settings, outputs)
 
 
 @dataclass(frozen=True)
