@@ -67,7 +67,7 @@ _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit b
 _RETRY_IN = re.compile(
     r"re-?try in ([\d.]{1,9}) ?s|try again in ([\d.]{1,9}) ?s|retryDelay\W{1,8}([\d.]{1,9})s", re.IGNORECASE
 )
-"""Gemini says in the text alone how long to wait, and of every limit, that of a minute too, that a quota is exceeded."""
+"""Gemini says in the text alone how long to wait, and of every limit, a minute's too, that a quota is exceeded."""
 _PREFIX = re.compile(r"^(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout)(?:\s-)?:?\s*(?:-\s)?)+")
 _BODY = re.compile(r"b?(['\"]?)(\{.*\})\1", re.DOTALL)
 _MOST_CHARS = 8_000
