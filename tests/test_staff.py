@@ -237,6 +237,13 @@ def test_a_conversation_that_fills_its_context_hands_over_before_the_next_phase(
     assert [data["role"] for data in kinds(events, "respawned")] == ["builder"]
 
 
+def test_a_hand_over_waits_for_a_model_that_is_out_of_reach_but_not_for_ever(workspace: Workspace):
+    change_config(workspace, respawn_after=1)
+    model = Paid({(1, "plan"): [UnavailableError("down")]})
+    _, events = play(workspace, 3, model=model, prepare=frozen)
+    assert {row["round"] for row in events if row["kind"] == "respawned"} == {1, 3}
+
+
 def test_the_reviewers_memory_carries_over_whole(workspace: Workspace):
     change_config(workspace, respawn_after=2)
     play(workspace, 3, model=Paid())
