@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,10 @@ WRITE_CAP = 200_000
 ROWS_CAP = 200
 COLUMNS_CAP = 200
 SQL_STEPS = 2_000_000
-SQL_VALUE_BYTES = 2_000_000
+SQL_TICK = 20
+SQL_SECONDS = 10.0
+SQL_VALUE_BYTES = 250_000
+"""One function may take the square of it, and nothing ends it halfway."""
 REFUSAL_CAP = 2_000
 
 
@@ -221,13 +225,14 @@ def _query_registry(box: Toolbox, arguments: Any) -> str:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, SQL_VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, COLUMNS_CAP)
         steps = 0
+        deadline = time.monotonic() + SQL_SECONDS
 
         def tick() -> int:
             nonlocal steps
-            steps += 1000
-            return int(steps > SQL_STEPS)
+            steps += SQL_TICK
+            return int(steps > SQL_STEPS or time.monotonic() > deadline)
 
-        connection.set_progress_handler(tick, 1000)
+        connection.set_progress_handler(tick, SQL_TICK)
         cursor = connection.execute(arguments.sql)
         rows: list[list[Any]] = []
         size = 0

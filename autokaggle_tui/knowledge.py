@@ -36,18 +36,25 @@ def _sources(root: Path, config: Config) -> Iterator[Source]:
             raise ConfigError(
                 f"config.json: competition_dir: {folder} is no folder.", hint="Name one, or leave it out."
             )
-        for path in sorted(folder.iterdir())[:MOST_FILES]:
-            if path.suffix.lower() in TEXTS and path.is_file():
-                yield _read("competition_dir", f"{config.competition_dir}/{path.name}", path)
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in TEXTS and path.is_file())
+        except OSError as error:
+            raise _unreadable("competition_dir", folder, error) from None
+        for path in paths[:MOST_FILES]:
+            yield _read("competition_dir", f"{config.competition_dir}/{path.name}", path)
 
 
 def _read(key: str, name: str, path: Path) -> Source:
     try:
         content = read_regular(path, links=True)
     except OSError as error:
-        raise ConfigError(
-            f"config.json: {key}: {path} cannot be read: {error.strerror or error}.",
-            hint="Mend the path, or leave it out.",
-        ) from error
+        raise _unreadable(key, path, error) from error
     text = content[:MOST_BYTES].decode("utf-8", errors="replace")
     return Source(clean(name), without_hidden(clean(text)))
+
+
+def _unreadable(key: str, path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"config.json: {key}: {path} cannot be read: {error.strerror or error}.",
+        hint="Mend the path, or leave it out.",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.text import gain_text, score_text
+from experiments.text import gain_text, one_line, score_text
 
 __all__ = [
     "MARKS",
@@ -72,10 +72,14 @@ def context_text(used: int | None, window: int | None) -> str:
     return f"{count_text(used)}/{count_text(window)} {used / window:.0%}" if window else count_text(used)
 
 
-def model_text(model: str, asked: str = "") -> str:
-    """Models without their providers: ``gpt-5``, or ``claude-opus → gpt-5`` where another answered than was asked."""
-    short = model.rpartition("/")[2]
-    return f"{asked.rpartition('/')[2]} → {short}" if asked else short
+def model_text(model: str, asked: str = "", *, most: int = 300) -> str:
+    """Models without their providers: ``gpt-5``, or ``claude-opus → gpt-5`` where another answered than was asked.
+
+    Args:
+        most: Characters that each name may take.
+    """
+    names = [one_line(name.rpartition("/")[2], most) for name in (asked, model) if name]
+    return " → ".join(names)
 
 
 def count_text(number: int) -> str:

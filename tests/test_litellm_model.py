@@ -154,7 +154,26 @@ async def test_results_go_back_and_malformed_arguments_stay_readable_for_the_ser
         assert text_of(await answer(server, request(*history))) == "APPROVED"
         [received] = server.received
     wire = json.dumps(received.body["messages"])
-    assert "t1" in wire and "malformed" in wire and "error: no JSON" in wire and "sanitised" not in wire
+    name = "call00000" if kind is AnthropicServer else "t1"
+    assert wire.count(f'"{name}"') == 2 and "malformed" in wire and "error: no JSON" in wire and "sanitised" not in wire
+
+
+@pytest.mark.parametrize(("kind", "model"), [(AnthropicServer, CLAUDE), (OpenAIServer, "mistral/emulated")])
+async def test_calls_that_another_model_named_are_numbered_for_who_is_particular(
+    kind: type[Emulator], model: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MISTRAL_API_KEY", CANARY)
+    turns: list[Message] = []
+    for names in (("call_0", "functions.read_file:1"), ("call_0",)):
+        calls = tuple(ToolCall(name, "read_file", "{}") for name in names)
+        results = [Message("tool", "the plan", (), name) for name in names]
+        turns += [Message("user", "Go."), Message("assistant", "", calls), *results, Message("assistant", "DONE")]
+    async with kind([Say("APPROVED")]) as server:
+        await answer(server, request(*turns, Message("user", "R02 review.")), model=model)
+        sent = json.dumps(server.received[0].body["messages"])
+    names = [f"call0000{number}" for number in range(3)]
+    assert [sent.count(f'"{name}"') for name in names] == [2, 2, 2], "each call and its result"
+    assert "call_0" not in sent and "functions" not in sent
 
 
 @SERVERS

@@ -52,6 +52,14 @@ class TestModels:
             for part in ("gpt-5-codex → ollama", "0.1 t/s", "2 → ", "$?"):
                 assert part in builder
 
+    async def test_who_answered_is_seen_beside_a_long_name_on_a_small_screen(self, made: Workspace):
+        name = f"openrouter/vendor/{'long-' * 20}"
+        async with showing(made, ModelsScreen()) as pilot:
+            await pilot.resize_terminal(80, 24)
+            now = replace(pilot.app.state.now, phase=None, models={**pilot.app.state.now.models, "builder": name})
+            pilot.app.give(replace(pilot.app.state, now=now, calls={"builder": Call("openai/gpt-5", asked=name)}))
+            assert "long-long-l… → openai/g" in rows(pilot, "#roles")[1]
+
     async def test_a_model_that_changed_counts_from_the_next_phase(self, made: Workspace):
         async with showing(made, ModelsScreen()) as pilot:
             now = replace(

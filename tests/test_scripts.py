@@ -70,6 +70,23 @@ except OSError as error:
     assert below() == []
 
 
+async def test_files_that_only_their_owner_may_read_are_read(sandbox: Sandbox, folder: Path) -> None:
+    for name, text in (("train.csv", "a\n1\n"), ("scraper", f"#!{sys.executable}\nprint('scraped')\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o700)
+    code = "print(open('train.csv').read().split())"
+    result = await run_script(sandbox, code, {"train.csv": folder / "train.csv"}, place=folder, seconds=60)
+    assert result.output == "['a', '1']", result
+    assert (await run_script(sandbox, folder / "scraper", place=folder, seconds=60)).output == "scraped"
+    assert sorted(path.name for path in folder.iterdir()) == ["scraper", "train.csv"]
+
+
+async def test_scripts_are_marked_each_by_itself(sandbox: Sandbox, folder: Path) -> None:
+    code = "import os; print(os.environ['AUTOKAGGLE_SLOT'])"
+    first, second = [await run_script(sandbox, code, place=folder, seconds=60) for _ in range(2)]
+    assert first.output and first.output != second.output
+
+
 async def test_a_script_that_fails_says_why(sandbox: Sandbox, folder: Path) -> None:
     result = await run_script(sandbox, "def f():\n    return 1 / 0\nf()\n", place=folder, seconds=60)
     assert (result.status, result.error) == ("failed", "the script ended with code 1")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.knowledge import Source, quoted
 from autokaggle_tui.commands import Answer, ask
+from autokaggle_tui.config import load_config
+from autokaggle_tui.knowledge import read_knowledge
 from autokaggle_tui.loop.outages import FIRST_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE, Outages
 from autokaggle_tui.loop.succession import opening, recent
 from autokaggle_tui.workspace import Workspace
@@ -249,6 +252,13 @@ def test_a_conversation_that_fills_its_context_hands_over_before_the_next_phase(
     assert [data["role"] for data in kinds(events, "respawned")] == ["builder"]
 
 
+def test_a_hand_over_waits_for_a_model_that_is_out_of_reach_but_not_for_ever(workspace: Workspace):
+    change_config(workspace, respawn_after=1)
+    model = Paid({(1, "plan"): [UnavailableError("down")]})
+    _, events = play(workspace, 3, model=model, prepare=frozen)
+    assert {row["round"] for row in events if row["kind"] == "respawned"} == {1, 3}
+
+
 def test_the_reviewers_memory_carries_over_whole(workspace: Workspace):
     change_config(workspace, respawn_after=2)
     play(workspace, 3, model=Paid())
@@ -283,6 +293,22 @@ def test_knowledge_is_part_of_every_prompt_and_quoted(workspace: Workspace, tmp_
     for text in systems:
         assert f'<source name="{tmp_path / "notes.md"}">\nFeature 3 is a timestamp.\n</source>' in text
         assert '<source name="best.py">\nBEST = 1\n</source>' in text
+
+
+def test_many_texts_take_no_more_of_a_small_context_than_one():
+    many = [Source(f"{at}.md", "x" * 2_000) for at in range(50)]
+    assert len(quoted(many, 4_096)) < 4_096 * 0.6
+    assert "46 more do not fit here." in quoted(many, 4_096)
+
+
+def test_texts_of_the_competition_are_found_among_its_pictures(workspace: Workspace):
+    folder = workspace.root / "competition"
+    folder.mkdir()
+    for at in range(60):
+        (folder / f"{at:03}.png").write_bytes(b"")
+    (folder / "description.md").write_text("Predict it.")
+    change_config(workspace, competition_dir="competition")
+    assert [source.text for source in read_knowledge(workspace.root, load_config(workspace.root))] == ["Predict it."]
 
 
 def test_knowledge_that_is_missing_is_said_before_the_first_round(workspace: Workspace):

@@ -415,6 +415,15 @@ class TestPane:
             pane.show(swapped, "running", 100.0)
             assert self.border(pane)[1] == "gpt-5-codex · idle · 50% full"
 
+    async def test_a_long_name_leaves_room_for_what_follows_it(self):
+        pane = AgentPane("builder", 2)
+        async with staged(pane, (50, 8)):
+            name = f"openrouter/vendor/{'long-' * 20}"
+            last = Call(f"openai/{'other-' * 20}", asked=name, context=4_000, window=8_000)
+            pane.show(State(now=Now(models={"builder": name}), calls={"builder": last}), "running", 100.0)
+            assert self.border(pane)[1].endswith(" · idle · 50% full")
+            assert len(self.border(pane)[1]) <= 46
+
     async def test_names_of_models_are_no_markup(self):
         pane = AgentPane("builder", 2)
         async with staged(pane):

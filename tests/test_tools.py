@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents import tools
 from agents.tools import READ_CAP, TOOLS, Toolbox, ToolError, describe_call
 from experiments.registry import Registry
 
@@ -125,12 +126,24 @@ def test_what_leads_out_without_looking_like_it_is_not_read(box: Toolbox, name: 
         call(box, "read_file", path=name)
 
 
+def test_sql_whose_steps_are_few_and_slow_is_ended(box: Toolbox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tools, "SQL_SECONDS", 0.2)
+    sql = (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10000) "
+        "SELECT sum(instr(zeroblob(200000 + x), zeroblob(100000) || x'01')) FROM c"
+    )
+    with pytest.raises(ToolError, match="SQL: interrupted"):
+        call(box, "query_registry", sql=sql)
+    with pytest.raises(ToolError, match="too big"):
+        call(box, "query_registry", sql="SELECT zeroblob(1000000)")
+
+
 def test_sql_cannot_fill_the_memory(box: Toolbox):
     with pytest.raises(ToolError, match="SQL"):
         call(box, "query_registry", sql="SELECT zeroblob(1000000000)")
     assert len(call(box, "query_registry", sql="SELECT printf('%900000000d', 1)")) <= READ_CAP
     many = (
-        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200) SELECT hex(zeroblob(900000)) FROM c"
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200) SELECT hex(zeroblob(90000)) FROM c"
     )
     assert len(call(box, "query_registry", sql=many)) <= READ_CAP
 

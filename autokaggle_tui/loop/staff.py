@@ -131,12 +131,18 @@ class Staff:
             self.asker.remember(task, self.agents[task.role].generation, asked)
 
     async def hand_over(self, round: int, view: CampaignView) -> None:
-        """Spawn anew every role that has served ``respawn_after`` rounds."""
+        """Spawn anew every role that has served ``respawn_after`` rounds.
+
+        One whose model is out of reach has as long again: what it knows is lost when the playbook writes its brief.
+        """
+        most = self.campaign.config.respawn_after
         for role, agent in self.agents.items():
             first = self.campaign.registry.value(
                 "SELECT min(round) FROM conversations WHERE role = ? AND generation = ?", [role, agent.generation]
             )
-            if first is not None and round - first >= self.campaign.config.respawn_after:
+            served = 0 if first is None else round - first
+            out = self.outages.now(self.settings(role)) is not None
+            if first is not None and served >= (2 * most if out else most):
                 await self._succeed(role, round, view)
 
     async def _with_room(self, task: Task, model: Model) -> Asked:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -70,22 +71,26 @@ async def run_script(
     Raises:
         ComputeError: It cannot be started.
     """
-    files = {name: path.resolve() for name, path in (files or {}).items()}
-    program = code.resolve() if isinstance(code, Path) else None
-    job = {
-        "code": "" if program else code,
-        "program": str(program) if program else "",
-        "files": {name: str(path) for name, path in files.items()},
-    }
     with contextlib.ExitStack() as stack:
         root = Path(tempfile.mkdtemp(prefix="script-", dir=place))
         stack.callback(remove_tree, root)
         root.chmod(0o711)
+        try:
+            files = {name: await _readable(path.resolve(), root) for name, path in (files or {}).items()}
+            program = await _readable(code.resolve(), root) if isinstance(code, Path) else None
+        except OSError as error:
+            raise ComputeError(f"A script's files cannot be read: {error}") from None
+        job = {
+            "code": "" if program else code,
+            "program": str(program) if program else "",
+            "files": {name: str(path) for name, path in files.items()},
+        }
         descriptor = sealed_bytes(json.dumps(job).encode())
         stack.callback(os.close, descriptor)
         lifeline, ours = os.pipe()
         stack.callback(os.close, lifeline)
-        running = _Running(sandbox, root / "slot", ours)
+        # Its name marks the processes: another engine's script must have another.
+        running = _Running(sandbox, root / root.name, ours)
         stack.callback(running.hang_up)
         output = _Output(output_chars)
         stack.callback(output.close)
@@ -123,6 +128,17 @@ async def run_script(
             raise ComputeError(f"A script cannot be started: {error}") from None
         output.give()
         return await running.see_through(process, output, seconds)
+
+
+async def _readable(path: Path, root: Path) -> Path:
+    """The file, or a copy where root started the engine and nobody else may read it: the script is another user."""
+    mode = path.stat().st_mode
+    if os.geteuid() != 0 or mode & 0o004:
+        return path
+    copy = root / path.name
+    await asyncio.to_thread(shutil.copyfile, path, copy)
+    copy.chmod(mode & 0o111 | 0o444)
+    return copy
 
 
 class _Running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,14 +15,30 @@ from agents.agent import fits, trigger
 from agents.prompts import load_prompt
 from agents.tools import TOOLS, Toolbox, describe_call
 from autokaggle_tui.loop.phasebook import PHASES, code_problem, opening_word, problem
-from backends.models.tasks import Phase, Task
+from backends.models.tasks import CampaignView, DataView, Phase, Task
 from experiments.code import normalised_code_sha
 from experiments.plan import parse_plan
 from experiments.registry import Registry
+from experiments.spec import Spec
 
 from .target import Target, of_bytes, refused, scratch, shown
 
 SECRET = "the secret outside"
+RULING = ("verdict", "rule", "reason")
+VIEW = CampaignView(
+    spec=Spec("fuzz", "binary", "roc_auc", "maximize", "y"),
+    data=DataView(100, 10, 2, 3, 0, 0, 0, 0, 0.0),
+    round=1,
+    rounds_left=None,
+    seconds_left=None,
+    slots=1,
+    threads=1,
+    experiments=(),
+    champion=None,
+    best_single=None,
+    correlations={},
+    rules={},
+)
 TEXTS = st.text(max_size=60) | st.text(alphabet="*_`# APROVEDRJCT:\n-", max_size=40)
 
 
@@ -48,13 +65,14 @@ def _answer(drawn: tuple[Phase, str, str]) -> None:
     phase, line, text = drawn
     spec = PHASES[phase]
     outputs = tuple(f"R01_{suffix}" for suffix in spec.outputs)
-    task = Task(phase, spec.role, 1, outputs, (), spec.answers, None, {})  # type: ignore[arg-type]
+    facts = {"reason": line, "traceback": text, "result": {line: text}, "rulings": [dict.fromkeys(RULING, text)]}
+    task = Task(phase, spec.role, 1, outputs, (), spec.answers, replace(VIEW, hints=(line, text)), facts)
     word, wrong = fits(task, line)
     assert bool(word) != bool(wrong)
     shown(wrong)
     assert opening_word(text, spec.answers) in ("", *spec.answers)
     shown(problem(task, word, dict.fromkeys(outputs, text)))
-    trigger(task)
+    shown(trigger(task), 40_000)
 
 
 def _box() -> Toolbox:

@@ -28,7 +28,7 @@ from autokaggle_tui.ui.widgets.card import MUTED, Row, TableCard
 from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.sheet import Column, Line, Rows, Sheet
-from autokaggle_tui.wording import context_text, cost_text, count_text, pace_text
+from autokaggle_tui.wording import context_text, cost_text, count_text, model_text, pace_text
 from autokaggle_tui.workspace import round_name
 from experiments.errors import AutokaggleError, RegistryError
 from experiments.schema import open_viewer
@@ -234,9 +234,10 @@ class ModelsScreen(PaneScreen[None]):
         works = phase is not None and phase.role == role
         now = phase.model if phase is not None and works else effective
         last = state.calls.get(role)
-        answered = Content()
+        shown = Content(one_line(now) or "–")
         if last is not None and last.asked == now:
-            answered = Content.styled(f" → {one_line(last.model)}", "$text-warning")
+            # Who answered must be seen beside a long name.
+            shown = Content(model_text(now, most=12)) + Content.styled(f" → {one_line(last.model)}", "$text-warning")
         doing = ""
         if phase is not None and works:
             doing = f"● {round_name(state.now.round or 0)} {phase.name}"
@@ -252,7 +253,7 @@ class ModelsScreen(PaneScreen[None]):
             (
                 Content.styled(role, "bold"),
                 Content.styled(doing, "$text-accent"),
-                Content(one_line(now) or "–") + answered,
+                shown,
                 then,
                 Content(count_text(spent.calls)),
                 Content(count_text(spent.input_tokens)),

@@ -69,8 +69,11 @@ class AgentPane(Pane):
         used = state.by_role.get(self._role)
         spoken = used.output_tokens if used is not None else 0
         last, roomy = state.calls.get(self._role), self.size.width >= ROOMY
+        replaced = last is not None and last.asked == model
+        # What follows the names must be seen, too.
+        most = max(11, self.size.width // (4 if replaced else 2))
         told = (
-            model_text(last.model, model) if last is not None and last.asked == model else model_text(model),
+            model_text(last.model, model, most=most) if last is not None and replaced else model_text(model, most=most),
             self._pace(now, active),
             f"{count_text(spoken)} tokens" if spoken and roomy else "",
             _context(last, roomy),

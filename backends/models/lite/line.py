@@ -20,6 +20,7 @@ from backends.models.lite.wire import (
     Wire,
     marked,
     native,
+    numbered,
     open_turn_without_thought,
     tool_list,
 )
@@ -28,6 +29,8 @@ from backends.models.settings import ModelSettings
 
 Mode = Literal["native", "json"]
 _WANT_THOUGHT_BACK = ("deepseek", "moonshot")
+_PARTICULAR = ("mistral",)
+"""About how a tool call may be called."""
 _LONG_ANSWER = 8192
 _FREE = 0.3
 """Share of the context that is left for an answer when an agent hands over."""
@@ -197,7 +200,8 @@ class Line:
     def _messages(self, question: Question) -> list[Wire]:
         if self.mode == "json":
             return actions.instruct(question)
-        return native(question.messages, self.thoughts)
+        messages = native(question.messages, self.thoughts)
+        return numbered(messages) if self.facts.claude or provider_of(self.settings.model) in _PARTICULAR else messages
 
     def _for_claude(self, chosen: dict[str, Any], messages: list[Wire]) -> None:
         """Anthropic takes no temperature beside thinking, and no thinking after calls that came without."""

@@ -78,6 +78,30 @@ def _native(message: Message, thoughts: Mapping[str, Thought]) -> Wire:
     return wire
 
 
+def numbered(messages: Iterable[Wire]) -> list[Wire]:
+    """Messages whose tool calls are numbered through, in nine letters and digits.
+
+    What another model called them may be no name here (Mistral), or one name for several (Anthropic).
+    """
+    told: list[Wire] = []
+    count = 0
+    waiting: list[tuple[str, str]] = []
+    for message in messages:
+        if message.get("tool_calls"):
+            names = [f"call{count + at:05d}" for at in range(len(message["tool_calls"]))]
+            count += len(names)
+            waiting = [(call["id"], name) for call, name in zip(message["tool_calls"], names, strict=True)]
+            calls = [{**call, "id": name} for call, name in zip(message["tool_calls"], names, strict=True)]
+            message = {**message, "tool_calls": calls}
+        elif message["role"] == "tool":
+            found = next((pair for pair in waiting if pair[0] == message["tool_call_id"]), None)
+            if found is not None:
+                waiting.remove(found)
+                message = {**message, "tool_call_id": found[1]}
+        told.append(message)
+    return told
+
+
 def _sound(arguments: str) -> str:
     """Arguments that every server can parse: many fail on a history that holds malformed ones."""
     try:
