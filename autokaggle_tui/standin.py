@@ -62,10 +62,10 @@ def _obey(registry: Registry, row: Row, workspace: Workspace) -> None:
 def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
     """Open the campaign as an engine does, but for its slots, and let the engine's commander carry it out."""
     # What reads data takes seconds to import; hints and retrospectives do not wait for it.
+    from autokaggle_tui.bench import open_platform
     from autokaggle_tui.campaign import open_campaign
     from autokaggle_tui.config import load_config
     from autokaggle_tui.control import Control
-    from autokaggle_tui.engine import open_platform
     from autokaggle_tui.exports import export_all
     from autokaggle_tui.live import Live
     from autokaggle_tui.loop.submitting import reconcile

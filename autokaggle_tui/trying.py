@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from autokaggle_tui.bench import Bench, attended, open_bench
 from autokaggle_tui.control import StopRun
-from autokaggle_tui.engine import Bench, attended, open_bench
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED
 from autokaggle_tui.loop.phasebook import code_problem

@@ -18,8 +18,9 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.control import StopRun
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace, round_name
 from backends.models.base import Chunk, Done, Request, TextDelta, ToolCall, Usage

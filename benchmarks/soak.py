@@ -22,7 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.bench import open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from benchmarks.loop_overhead import LEARNINGS, Scripted

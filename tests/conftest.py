@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autokaggle_tui.engine import Bench, RunOptions, Session, open_bench
+from autokaggle_tui.bench import Bench, open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from backends.models.base import Done, Model, Request, TextDelta, ToolCall

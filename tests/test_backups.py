@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autokaggle_tui.engine import open_bench
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.loading import load_rounds
 from autokaggle_tui.restoring import RESTORED_TO, ready_registry

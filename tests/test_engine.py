@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.commands import Answer, ask
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.headless import Printer
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.imports import import_predictions

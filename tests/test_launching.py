@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.commands import ask
-from autokaggle_tui.engine import open_bench
 from autokaggle_tui.launching import Launch, Start, ensure_engine, last_options, last_words, start_engine
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import RegistryError, WorkspaceError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.commander import Refused
-from autokaggle_tui.engine import open_bench
 from autokaggle_tui.loading import load_prunable, load_round, load_state
 from autokaggle_tui.pruning import TOO_MUCH, mark, oldest, prunable, prune_above, remove
 from autokaggle_tui.reducing import reduce

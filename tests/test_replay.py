@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.cli import app
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.launching import Start
 from autokaggle_tui.probing import probe_model
 from autokaggle_tui.setup import demo_workspace

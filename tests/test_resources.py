@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.bench import open_bench
 from autokaggle_tui.config import Config, Resources
 from autokaggle_tui.control import Control, StopRun
-from autokaggle_tui.engine import RunOptions, Session, open_bench
+from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.reducing import reduce
 from autokaggle_tui.resources import CALM_LOOKS, DISK, MEMORY_LOOKS, Figures, Watch, measure
