@@ -646,6 +646,7 @@ async def test_the_answer_is_open_once_the_files_are_written():
     ("text", "expected"),
     [
         ('```json\n{"action": {"answer": "APPROVED", "reason": ""}}\n```', "APPROVED"),
+        ('{"action": {"answer": "REVISE", "reason": "no gain and no gain and no', "REVISE: no gain and no gain and no"),
         ('Sure! {"answer": "REVISE", "reason": "no {braces} help"} Good luck', "REVISE: no {braces} help"),
         ('{"name": "read_file", "parameters": {"path": "b"}}', ("read_file", {"path": "b"})),
         ('{"action": {"tool": "read_file", "arguments": "{\\"path\\": \\"c\\"}"}}', ("read_file", {"path": "c"})),
@@ -653,7 +654,7 @@ async def test_the_answer_is_open_once_the_files_are_written():
         ('{"action": {"tool": "read_file", "argu', '{"action": {"tool": "read_file", "argu'),
         ('{"a":' * 3000, '{"a":' * 3000),
     ],
-    ids=["fenced", "surrounded", "llama", "text", "plain", "cut", "deep"],
+    ids=["fenced", "cut reason", "surrounded", "llama", "text", "plain", "cut", "deep"],
 )
 async def test_actions_are_read_leniently(text: str, expected: Any):
     async with OpenAIServer([Say(text)]) as server:

@@ -68,9 +68,12 @@ def strategic_memory(campaign: Campaign, view: CampaignView) -> str:
 
 
 def recent(messages: Sequence[Message], context: int | None) -> list[Message]:
-    """The end of a conversation that is too long: whole turns, about half of what the model can hold."""
+    """The end of a conversation that is too long: whole turns, a quarter of what the model can hold.
+
+    The prompt and the tools take their part of a small context too, and figures take more tokens than words.
+    """
     size = [len(message.content) + sum(len(call.arguments) for call in message.tool_calls) for message in messages]
-    most = context * CHARS_PER_TOKEN / 2 if context else sum(size) / 2
+    most = context * CHARS_PER_TOKEN / 4 if context else sum(size) / 2
     start, taken = len(messages), 0
     for place in range(len(messages) - 1, -1, -1):
         taken += size[place]

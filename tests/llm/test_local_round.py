@@ -12,8 +12,8 @@ from experiments.registry import Registry
 from tests.conftest import change_config, kinds, play
 
 pytestmark = [pytest.mark.llm, pytest.mark.slow]
-TOKENS = 250_000
-"""Some minutes of the model; then the playbook does the rest."""
+TOKENS = 140_000
+"""Enough for each role to be asked, some minutes; then the playbook does the rest."""
 
 
 @pytest.mark.timeout(900)

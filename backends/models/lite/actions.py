@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,8 @@ _DECODER = json.JSONDecoder()
 _STARTS = 50
 """Braces at which an object is looked for; every look may read the whole text."""
 
+_CUT = re.compile(r'\{\s*"action"\s*:\s*\{\s*"answer"\s*:\s*"([^"\\]{1,40})"\s*,\s*"reason"\s*:\s*"([^"\\]+)')
+"""An answer whose reason went on until it was cut: its word is whole."""
 _WRITE = "write_file"
 _REASON = {"type": "string", "minLength": 1, "maxLength": 1000}
 """Bounded: a weak model goes on until it is cut, and half an object is none."""
@@ -112,7 +115,8 @@ def read(text: str, number: int) -> Action:
         if isinstance(word, str) and word.strip():
             reason = one_line(str(data.get("reason") or ""), 2_000)
             return Action(None, f"{word.strip()}: {reason}" if reason else word.strip())
-    return Action(None, text)
+    cut = _CUT.match(text.strip())
+    return Action(None, f"{cut[1]}: {one_line(cut[2])}" if cut else text)
 
 
 def _objects(text: str) -> Iterable[dict[str, Any]]:
