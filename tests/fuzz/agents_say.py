@@ -24,7 +24,7 @@ from experiments.spec import Spec
 from .target import Target, of_bytes, refused, scratch, shown
 
 SECRET = "the secret outside"
-RULING = ("verdict", "rule", "reason")
+RULING = {"verdict": "warn", "rule": "noise-floor"}
 VIEW = CampaignView(
     spec=Spec("fuzz", "binary", "roc_auc", "maximize", "y"),
     data=DataView(100, 10, 2, 3, 0, 0, 0, 0, 0.0),
@@ -65,7 +65,7 @@ def _answer(drawn: tuple[Phase, str, str]) -> None:
     phase, line, text = drawn
     spec = PHASES[phase]
     outputs = tuple(f"R01_{suffix}" for suffix in spec.outputs)
-    facts = {"reason": line, "traceback": text, "result": {line: text}, "rulings": [dict.fromkeys(RULING, text)]}
+    facts = {"reason": line, "traceback": text, "result": {line: text}, "rulings": [{**RULING, "reason": text}]}
     task = Task(phase, spec.role, 1, outputs, (), spec.answers, replace(VIEW, hints=(line, text)), facts)
     word, wrong = fits(task, line)
     assert bool(word) != bool(wrong)
