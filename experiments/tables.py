@@ -157,7 +157,11 @@ def _read_parquet(path: Path) -> pa.Table:
     _readable(path)
     try:
         table = pa.table(parquet.ParquetFile(path).read())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        # Reading does not look at values: texts that are none, places in a dictionary that do not exist.
+        table.validate(full=True)
+        # Nor at the names of time zones.
+        [getattr(kind, "tz", None) for kind in table.schema.types]
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(
             f"{path} is not a readable Parquet file: {_first_sentence(error)}",
             hint="Write it again, or give a CSV file.",
@@ -414,7 +418,8 @@ def _unusable(kind: pa.DataType, where: str) -> DataError:
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    values: np.ndarray = column.cast(pa.float64()).to_numpy()
+    # Beyond 2**53 whole numbers lose their last digits.
+    values: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
     return values
 
 

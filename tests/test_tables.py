@@ -85,6 +85,28 @@ def test_parquet_values_are_spelled_as_python_spells_them(tmp_path: Path) -> Non
     assert read_table(tmp_path / "t.parquet")["c"].tolist() == ["u", "v"]
 
 
+def test_large_whole_numbers_with_gaps_are_floats(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"a,b\n{2**53 + 3},1\n,2\n")
+    column = read_table(tmp_path / "t.csv")["a"]
+    assert column[0] == float(2**53 + 3) and np.isnan(column[1])
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [(b"bbbb", b"\xff" * 4), (b"L\x15\x04", b"L\x15\x00"), (b"name", b"\xff" * 4)],
+    ids=["letters", "dictionary", "name"],
+)
+def test_damaged_values_of_a_parquet_file_are_said(tmp_path: Path, sound: bytes, damaged: bytes) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"name": pd.Categorical(["aaaa", "bbbb"])}).to_parquet(path, compression=None)
+    written = path.read_bytes()
+    assert sound in written
+    path.write_bytes(written.replace(sound, damaged, 1))
+    for read in (read_table, read_text):
+        with pytest.raises(DataError, match="not a readable Parquet file"):
+            read(path)
+
+
 def test_parquet_index_columns_of_pandas_are_left_out(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1, 2, 3]})[lambda f: f.a > 1].to_parquet(tmp_path / "t.parquet")
     assert list(read_table(tmp_path / "t.parquet").columns) == ["a"]
