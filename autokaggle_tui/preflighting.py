@@ -86,11 +86,11 @@ async def check_models(
 
 async def require_models(
     models: Mapping[str, ModelSettings], *, budget: float | None, examine: Examine | None = None
-) -> list[str]:
+) -> tuple[list[str], dict[ModelSettings, str]]:
     """See that every role's model can play, each by one tiny call.
 
     Returns:
-        What a person should know, and the loop can do without: models out of reach, fallbacks that cannot play.
+        (what a person should know, and the loop can do without; the models out of reach, and why).
 
     Raises:
         ModelError: A model cannot play for a reason that does not pass by itself, or has no price beside a budget.
@@ -100,11 +100,13 @@ async def require_models(
     roles = {settings: [role for role in models if models[role] == settings] for settings in models.values()}
     asked = [settings for settings in roles if settings not in alone]
     warnings: list[str] = []
+    away: dict[ModelSettings, str] = {}
     for settings, found in zip(asked, await asyncio.gather(*(look(settings) for settings in asked)), strict=True):
         who = " and ".join(roles[settings])
         if found.problem and found.reached is not False:
             raise ModelError(f"{who}: {found.problem}", hint=found.hint)
         if found.problem:
+            away[settings] = found.problem
             warnings.append(f"{who}: {found.problem}; the playbook stands in until it answers.")
         _afford(who, found, budget)
         for name in settings.fallbacks:
@@ -114,7 +116,7 @@ async def require_models(
             if other.problem:
                 warnings.append(f"{who}, fallback: {other.problem}")
             _afford(who, other, budget)
-    return warnings
+    return warnings, away
 
 
 def _afford(who: str, found: Preflight, budget: float | None) -> None:

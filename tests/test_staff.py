@@ -146,6 +146,19 @@ def test_a_stop_does_not_wait_for_what_hangs(workspace: Workspace, hangs: str):
     assert code == 0 and workspace.file(0, "eda.md").is_file(), "the same command goes on"
 
 
+def test_the_end_of_the_run_does_not_wait_for_a_model_that_is_silent(workspace: Workspace):
+    class Silent(Paid):
+        async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+            if request.task.phase == "findings":
+                await asyncio.Event().wait()
+            async for chunk in super().stream(request):
+                yield chunk
+
+    code, _ = play(workspace, 1, model=Silent(), time_limit=12.0)
+    assert code == 0 and workspace.file(1, "findings.md").is_file()
+    assert "the time limit is reached" in dict(fallbacks(workspace))["findings"]
+
+
 # --- what it costs
 
 

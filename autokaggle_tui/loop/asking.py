@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -145,15 +145,13 @@ class Asker:
         counted = 0
         kept = len(agent.messages)
         said: list[Message] = []
-        # A provider may be silent for minutes; the playbook never is.
-        leash = nullcontext() if model.name == PLAYBOOK else self.control.unless_stopped()
 
         def row(outcome: str, since: float) -> dict[str, Any]:
             asked = "" if answering == model.name else model.name
             return self._row(task, answering, asked, tally, model.context, time.monotonic() - since, outcome)
 
         try:
-            async with leash, aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
+            async with self._leash(model), aclosing(agent.perform(task, problem)) as records:  # type: ignore[type-var]
                 async for record in records:
                     if isinstance(record, Said):
                         said.append(record.message)
@@ -184,6 +182,29 @@ class Asker:
         since = metered.began if counted else began
         call = row(one_line(str(failure)) if failure else "ok", since) if failure or not counted else None
         return Asked(answer, tuple(said), call, failure, context)
+
+    @asynccontextmanager
+    async def _leash(self, model: Model) -> AsyncIterator[None]:
+        """What a model does may be given up: a provider may be silent for minutes; the playbook never is.
+
+        Raises:
+            StopRun: The person asked for a stop.
+            SpentError: The time of the run is over.
+        """
+        if model.name == PLAYBOOK:
+            yield
+            return
+        left = self.clock.left()
+        try:
+            async with (
+                self.control.unless_stopped(),
+                asyncio.timeout(None if left is None else max(left, 0.0)) as limit,
+            ):
+                yield
+        except TimeoutError:
+            if limit.expired():
+                raise SpentError("the time limit is reached: the call is given up") from None
+            raise
 
     def remember(self, task: Task, generation: int, asked: Asked) -> None:
         """Keep a conversation and what it cost; part of the transaction that its outcome is in."""

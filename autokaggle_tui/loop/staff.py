@@ -79,8 +79,12 @@ class Staff:
         models: dict[str, ModelSettings] = {role: self.settings(role) for role in ROLES}
         for settings in dict.fromkeys(models.values()):
             self.open(settings)
-        for text in await require_models(models, budget=self.campaign.config.budget.usd):
+        warnings, away = await require_models(models, budget=self.campaign.config.budget.usd)
+        for text in warnings:
             self.campaign.registry.event("warning", text=text)
+        for settings, problem in away.items():
+            if not settings.fallbacks:
+                self.outages.failed(settings, UnavailableError(problem))
 
     def model_name(self, role: Role) -> str:
         """The model a role uses from its next phase on."""
