@@ -221,6 +221,7 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[Any]], *, right:
     table = Table(box=None, pad_edge=False)
     for title in titles:
         table.add_column(title, justify="right" if title in right else "left", no_wrap=title != titles[-1])
-    for *cells, last in rows:
+    for row in rows:
+        *cells, last = map(clean, row)
         table.add_row(*map(Text, cells), Text(last, no_wrap=True, overflow="ellipsis"))
     Console(width=None if sys.stdout.isatty() else UNCUT).print(table)

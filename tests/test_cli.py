@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 
 from .conftest import change_config, play
@@ -25,10 +27,22 @@ def cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a workspace in which a round was played, and the user's data beside it."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOKAGGLE_DATA_HOME", str(folder / "home"))
+        play(Workspace(demo_workspace(folder / "demo")), 1)
+    return folder
+
+
 @pytest.fixture
-def played(workspace: Workspace) -> Workspace:
-    play(workspace, 1)
-    return workspace
+def played(once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of it that a test may change."""
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "home"))
+    return Workspace(tmp_path / "demo")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from .invariants import check_finished, platform_folder
 KILLABLE = Path(__file__).with_name("killable.py")
 ROUNDS = 2
 EVERYTHING = "phase_done,fold_done,experiment_done,round_started,round_done,submission,champion"
-RANDOM_KILLS = 20
+RANDOM_KILLS = 12
 
 
 def start(folder: Path, kinds: str = "none", wanted: int = 0) -> subprocess.Popen:
