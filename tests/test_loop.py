@@ -23,6 +23,17 @@ from .invariants import platform_folder
 PLAN = "---\nkind: model\nfamily: {family}\nhypothesis: it is worth a try\n---\n\n# Plan\n"
 HEAD = "import numpy as np\n\n\ndef fit_predict(train, valid, test, ctx):\n"
 MEAN = HEAD + "    rng = np.random.default_rng(1)\n    return rng.random(len(valid)), rng.random(len(test))\n"
+LINEAR = (
+    HEAD
+    + """    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    names = list(ctx.columns.numeric)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(train[names], train[ctx.columns.target])
+    return model.predict_proba(valid[names])[:, 1], model.predict_proba(test[names])[:, 1]
+"""
+)
 BROKEN = {
     "crash": HEAD + "    raise ValueError('boom')\n",
     "nan": HEAD + "    return np.full(len(valid), np.nan), np.zeros(len(test))\n",
@@ -114,7 +125,7 @@ def test_the_same_predictions_do_not_join_the_pool_twice(workspace: Workspace):
 def test_a_prediction_whose_file_is_gone_leaves_the_pool_with_a_warning(workspace: Workspace):
     play(workspace, 2)
     workspace.file(2, "oof.npy").unlink()
-    code, events = play(workspace, 1)
+    code, events = play(workspace, 1, own(3, LINEAR))
     assert code == 0
     assert any("R02 leaves the pool" in data["text"] for data in kinds(events, "warning"))
 
