@@ -29,6 +29,8 @@ from experiments.errors import ModelError
 from experiments.text import clean, one_line
 
 TURNS = 40
+CALLS = 16
+"""Of one turn; each gets an answer, those beyond a refusal."""
 ATTEMPTS = 3
 
 
@@ -161,8 +163,10 @@ class Agent:
             yield self._say(Message("assistant", clean("".join(text)), tuple(calls)))
             if not calls:
                 return
-            for call in calls:
+            for number, call in enumerate(calls, start=1):
                 try:
+                    if number > CALLS:
+                        raise ToolError(f"at most {CALLS} calls in one turn; ask again for what you still need")
                     result, failed = await box.call(call.name, call.arguments), False
                 except ToolError as error:
                     result, failed = f"error: {error}", True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.agent import Agent, Answered, Said, ToolResult, Unfit, fits
+from agents.agent import CALLS, Agent, Answered, Said, ToolResult, Unfit, fits
 from agents.prompts import load_prompt
 from agents.trigger import FACT_CHARS, trigger
 from backends.models.base import Done, Message, Request, TextDelta, ToolCall, Usage
@@ -170,3 +170,23 @@ def test_a_trigger_stays_short_whatever_the_engine_found():
     facts = {"traceback": "x\n" * 50_000 + "ValueError: why", "error": "y" * 50_000, "profile": ["z"] * 50_000}
     text = trigger(task(phase="fix", facts=facts))
     assert len(text) < 3 * FACT_CHARS and "ValueError: why" in text and "The owner says" not in text
+
+
+async def test_a_turn_has_only_so_many_calls_and_each_is_answered(tmp_path: Path):
+    class Eager(Scripted):
+        async def stream(self, request):
+            if request.messages[-1].role == "tool":
+                yield TextDelta("DONE")
+                yield Done("stop")
+                return
+            for number in range(CALLS + 3):
+                yield ToolCall(f"c{number}", "list_files", "{}")
+            yield Done("tool_calls")
+
+    (tmp_path / "rounds").mkdir()
+    agent, records, answer = await perform(tmp_path, Eager(), task(outputs=()))
+    results = [record for record in records if isinstance(record, ToolResult)]
+    assert answer.word == "DONE" and len(results) == CALLS + 3
+    assert [result.failed for result in results] == [False] * CALLS + [True] * 3
+    answered = [message.tool_call_id for message in agent.messages if message.role == "tool"]
+    assert answered == [f"c{number}" for number in range(CALLS + 3)]
