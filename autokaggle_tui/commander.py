@@ -20,7 +20,7 @@ from autokaggle_tui.control import Control
 from autokaggle_tui.failures import explain, record_bug
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
-from autokaggle_tui.probing import probe_model
+from autokaggle_tui.preflighting import try_model
 from autokaggle_tui.pruning import mark, prunable, remove
 from autokaggle_tui.sizes import size_text
 from autokaggle_tui.workspace import Workspace, round_name, round_number
@@ -172,7 +172,7 @@ class Commander:
                 await self._submit(row, _wanted(row))
             else:
                 settings = self._probed(row["args"])
-                said = await probe_model(settings, self.campaign.competition.spec)
+                said = await try_model(settings)
                 settle(registry, row, "done", one_line(said))
         except (Refused, AutokaggleError) as refusal:
             settle(registry, row, "refused", in_one_line(refusal))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autokaggle_tui.doctor_machine import Check
@@ -124,12 +126,25 @@ def _afford(who: str, found: Preflight, budget: float | None) -> None:
         raise ModelError(f"{who}: {found.model} has no known price, so budget.usd cannot be kept.", hint=_PRICE)
 
 
-async def facts_of(settings: ModelSettings) -> str:
-    """The facts of a model without asking it; empty for what needs no preflight, or when they cannot be told."""
+async def try_model(settings: ModelSettings) -> str:
+    """Let a model say one word; a line for a person, with what is known of it.
+
+    Raises:
+        ModelError: It cannot play.
+    """
+    if settings.model == PLAYBOOK:
+        return f"{PLAYBOOK} answers offline, no key needed"
     if _stands_alone(settings.model):
-        return ""
-    found = await _looked(settings, _uncalled)
-    return "" if isinstance(found, ModelError) else facts_line(found)
+        from backends.models.replay import Replay
+
+        tape = Replay.open(Path(settings.model.removeprefix(REPLAY)))
+        count = sum(map(len, tape.calls.values()))
+        return f"{one_line(tape.name)} holds {count} recorded call{'' if count == 1 else 's'}, no key needed"
+    began = time.monotonic()
+    found = await _called(settings)
+    if found.problem:
+        raise ModelError(found.problem, hint=found.hint)
+    return f"{one_line(found.model, 200)} answers in {time.monotonic() - began:.1f} s; {facts_line(found)}"
 
 
 def _stands_alone(model: str) -> bool:

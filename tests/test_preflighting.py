@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autokaggle_tui.doctor_machine import Check
-from autokaggle_tui.preflighting import check_models, check_of, facts_line, facts_of
+from autokaggle_tui.preflighting import check_models, check_of, facts_line, try_model
 from backends.models.preflight import Preflight
 from backends.models.settings import ModelSettings
 from experiments.errors import ModelError
@@ -113,7 +113,7 @@ def test_the_playbook_and_recordings_are_not_asked(tmp_path: Path):
     assert [check.state for check in checks] == ["ok", "ok", "fail"]
     assert checks[0].text == "playbook: offline, needs no key"
     assert "--record" in checks[2].cure
-    assert asyncio.run(facts_of(ModelSettings())) == ""
+    assert asyncio.run(try_model(ModelSettings())) == "playbook answers offline, no key needed"
 
 
 def test_what_is_shown_of_a_key_is_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from autokaggle_tui.bench import open_bench
 from autokaggle_tui.cli import app
 from autokaggle_tui.engine import RunOptions, Session
 from autokaggle_tui.launching import Start
-from autokaggle_tui.probing import probe_model
+from autokaggle_tui.preflighting import try_model
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
 from backends.models.base import (
@@ -35,7 +35,6 @@ from backends.models.tasks import Phase, Role, Task
 from experiments import redaction
 from experiments.errors import ModelError, WorkspaceError
 from experiments.schema import Row, open_viewer
-from experiments.spec import Spec
 
 SAID: tuple[Chunk, ...] = (
     Reasoning("hm"),
@@ -267,8 +266,7 @@ def test_an_opener_lets_a_recording_go_on_where_it_was(tmp_path: Path):
 
 def test_a_recording_passes_the_test_of_a_model_by_being_one(tmp_path: Path):
     asyncio.run(record(tmp_path / "tape", (ask("a"), text("one"))))
-    spec = Spec("c", "binary", "roc_auc", "maximize", "y")
-    said = asyncio.run(probe_model(ModelSettings(model=f"replay:{tmp_path / 'tape'}"), spec))
+    said = asyncio.run(try_model(ModelSettings(model=f"replay:{tmp_path / 'tape'}")))
     assert said == f"replay:{tmp_path / 'tape'} holds 1 recorded call, no key needed"
 
 

@@ -283,7 +283,7 @@ def test_the_reviewers_memory_carries_over_whole(workspace: Workspace):
 
 
 def test_what_is_carried_over_fits_the_context():
-    said, answer = opening("reviewer", "R20_reviewer_handover.md", "brief", "x" * 100_000, 8_000)
+    said, answer = opening("reviewer", "R20_reviewer_handover.md", "x" * 100_000, 8_000)
     assert len(said.content) < 6_000 and "the rest is in rounds/R20_reviewer_handover.md" in said.content
     assert answer.role == "assistant"
     long = [Message(role, "x" * 1000) for _ in range(20) for role in ("user", "assistant")]

@@ -179,10 +179,9 @@ class Staff:
             asked = await self.stand_in(task)
         name = task.outputs[0]
         memory = strategic_memory(self.campaign, view) if role == "reviewer" else ""
-        brief = asked.answer.files[name]
-        text = "\n\n".join(part for part in (brief.strip(), memory) if part)
+        text = "\n\n".join(part for part in (asked.answer.files[name].strip(), memory) if part)
         write_atomic(self.campaign.workspace.rounds / name, f"{text}\n".encode())
-        agent.messages = opening(role, name, brief, memory, context)
+        agent.messages = opening(role, name, text, context)
         agent.generation += 1
         self._full.discard(role)
         with registry.transaction():

@@ -30,16 +30,15 @@ def handover_task(role: Role, round: int, view: CampaignView) -> Task:
     return Task("handover", role, round, outputs, (), ("DONE",), view, {"notes": NOTES})
 
 
-def opening(role: Role, name: str, brief: str, memory: str, context: int | None) -> list[Message]:
+def opening(role: Role, name: str, text: str, context: int | None) -> list[Message]:
     """The first messages of a fresh conversation.
 
     Args:
-        name: The file with the brief, where all of it can be read.
-        memory: What is carried over besides the brief, see ``strategic_memory``.
+        name: The file with the text, where all of it can be read.
+        text: What is carried over.
         context: Tokens that the model can hold.
     """
     room = room_for(context)
-    text = "\n\n".join(part for part in (brief.strip(), memory) if part)
     if len(text) > room:
         text = f"{shorten(text, room)}\n(cut; the rest is in rounds/{name})"
     said = f"You take over as {role}. Your predecessor leaves this:\n\n{text}"

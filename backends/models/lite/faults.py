@@ -76,7 +76,7 @@ _BROKEN = re.compile(
     r"|peer closed|incomplete chunked|cannot connect to host|connect call failed|connection refused",
     re.IGNORECASE,
 )
-_GARBLED = re.compile(r"^(Expecting \S+|Unterminated string|Extra data|Invalid (control|\\\\escape))")
+_GARBLED = re.compile(r"^(Expecting \S+|Unterminated string|Extra data|Invalid (control|\\escape))")
 _BODY = re.compile(r"b?(['\"]?)(\{.*\})\1", re.DOTALL)
 _MOST_CHARS = 8_000
 """Of an error's text, which may be a page, or what somebody made up."""

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from backends.models.base import Chunk, Done, TextDelta, Usage
+from backends.models.base import Chunk, Done, TextDelta, ToolCall, Usage
 from backends.models.lite import actions
 from backends.models.lite.counting import counted, estimated, sent_counts
 from backends.models.lite.facts import Facts, facts_of
@@ -125,11 +125,12 @@ class Line:
             # Outside of the handler: the exception it handles may quote a key, and would be this one's context.
             raise FaultError(fault)
         assert reply is not None
-        for chunk in self._conclusion(question, reply):
+        conclusion = self._conclusion(question, reply)
+        for chunk in conclusion:
             yield chunk
         yield await self._usage(arguments, reply)
-        length = reply.finish == "length"
-        yield Done("length" if length else "tool_calls" if self._called(question, reply) else "stop")
+        called = any(isinstance(chunk, ToolCall) for chunk in conclusion)
+        yield Done("length" if reply.finish == "length" else "tool_calls" if called else "stop")
 
     def _conclusion(self, question: Question, reply: Reply) -> list[Chunk]:
         """What an answer amounts to once it is complete."""
@@ -143,11 +144,6 @@ class Line:
             if self.facts.claude or provider_of(self.settings.model) in _WANT_THOUGHT_BACK:
                 self.thoughts[calls[0].id] = reply.thought(self.litellm)
         return list(calls)
-
-    def _called(self, question: Question, reply: Reply) -> bool:
-        if self.mode == "json":
-            return actions.read(reply.text, len(question.messages)).call is not None
-        return bool(reply.calls)
 
     def _flaw(self, reply: Reply) -> Fault | None:
         """What is wrong with a reply that came without an error."""
