@@ -231,7 +231,7 @@ class _Search:
 
     def best(self) -> _Single:
         """The best single model, over all covered rows."""
-        member = int(np.argmin(self._singles(None, self.problem.walk(None))))
+        member = int(np.argmin(self._singles(None, self.problem.walk())))
         oof = self.reader.oof(member)
         return _Single(member, self.scored.total(oof), self.scored.by_fold(oof))
 
@@ -253,7 +253,7 @@ class _Search:
 
     def broken_by(self, fit: _Fit, limits: BlendLimits) -> tuple[str, ...]:
         """Which of the rules that evidence may lift this blend does not keep."""
-        costs = self._singles(None, self.problem.walk(None))
+        costs = self._singles(None, self.problem.walk())
         best = float(costs.min())
         taken = [member for member, _ in fit.final]
         margin = limits.margin(best, self.scored.metric.bounded) * TOLERANCE
@@ -268,7 +268,7 @@ class _Search:
         return tuple(sorted(rule for rule, is_broken in broken.items() if is_broken and rule in limits.lift))
 
     def _choose(self, without: int | None, limits: BlendLimits) -> tuple[tuple[tuple[int, float], ...], Method]:
-        walk = self.problem.walk(without)
+        walk = self.problem.walk(() if without is None else (without,))
         singles = self._singles(without, walk)
         allowed, fitted = allowed_members(singles, self.correlations, limits, self.scored.metric.bounded)
         counts = climb(walk, allowed, len(self.everyone), limits.max_members, again=fitted)

@@ -8,7 +8,7 @@ taken where it agrees with ``Metric.score``; any other metric is scored by itsel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -42,8 +42,8 @@ class Problem(Protocol):
 
     rows: int
 
-    def walk(self, without: int | None) -> Walk:
-        """An empty walk over the rows of all folds but one (None: of all)."""
+    def walk(self, without: Collection[int] = ()) -> Walk:
+        """An empty walk over the rows of all folds but these."""
 
 
 def make_problem(read: Read, members: int, y: np.ndarray, folds: Folds, metric: Metric, *, seed: int = 0) -> Problem:
@@ -60,7 +60,7 @@ def make_problem(read: Read, members: int, y: np.ndarray, folds: Folds, metric: 
     if metric.name in _SQUARED:
         gram = GramProblem(read, members, y, folds, metric.name)
         first = read(0)
-        if _agree(gram.walk(None).costs([0])[0], signed(y[folds.covered], np.asarray(first)[folds.covered])):
+        if _agree(gram.walk().costs([0])[0], signed(y[folds.covered], np.asarray(first)[folds.covered])):
             return gram
     return SampleProblem(read, members, y, folds, metric, seed)
 
@@ -91,9 +91,9 @@ class GramProblem:
                 part = block[:, assignment[start:stop] == fold].reshape(members, -1)
                 self.grams[fold] += part @ part.T
 
-    def walk(self, without: int | None) -> Walk:
-        """An empty walk over the rows of all folds but one."""
-        used = [fold for fold in range(len(self.grams)) if fold != without]
+    def walk(self, without: Collection[int] = ()) -> Walk:
+        """An empty walk over the rows of all folds but these."""
+        used = [fold for fold in range(len(self.grams)) if fold not in without]
         target = np.concatenate([self.targets[fold] for fold in used])
         return _GramWalk(self.grams[used].sum(axis=0), _SQUARED[self.name](target))
 
@@ -118,11 +118,11 @@ class SampleProblem:
         if self.kind.shift:
             self.values -= min(float(self.values.min()), 0.0)
 
-    def walk(self, without: int | None) -> Walk:
-        """An empty walk over the sampled rows of all folds but one."""
-        if without is None:
+    def walk(self, without: Collection[int] = ()) -> Walk:
+        """An empty walk over the sampled rows of all folds but these."""
+        if not without:
             return _MixWalk(self.values, self.y, self.kind)
-        used = self.fold != without
+        used = ~np.isin(self.fold, list(without))
         return _MixWalk(self.values[..., used], self.y[used], self.kind)
 
     def _agrees(self, kind: Kind, y: np.ndarray, folds: Folds, first: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ from experiments.errors import RegistryError
 
 Row = dict[str, Any]
 
-JSON_COLUMNS: Final = frozenset({"data", "args", "params", "members", "figures", "message", "detail", "plan"})
+JSON_COLUMNS: Final = frozenset({"data", "args", "params", "members", "figures", "message", "detail", "plan", "report"})
 
 MIGRATIONS: Final = (
     """
@@ -183,6 +183,22 @@ MIGRATIONS: Final = (
     ALTER TABLE calls ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE calls ADD COLUMN context INTEGER;
     ALTER TABLE calls ADD COLUMN window INTEGER;
+    """,
+    # spearman: of the predictions; error: Pearson of what they miss the target by. NULL where it was not measured.
+    # reruns: the score of a finished fold with another seed. blends: all that a fitted blend was chosen from, as JSON.
+    """
+    ALTER TABLE correlations ADD COLUMN spearman REAL;
+    ALTER TABLE correlations ADD COLUMN error REAL;
+    CREATE TABLE reruns (
+        experiment TEXT NOT NULL REFERENCES experiments (id),
+        fold INTEGER NOT NULL, seed INTEGER NOT NULL,
+        score REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (experiment, fold, seed)
+    );
+    CREATE TABLE blends (
+        experiment TEXT PRIMARY KEY REFERENCES experiments (id),
+        report TEXT NOT NULL
+    );
     """,
 )
 

@@ -337,7 +337,7 @@ def test_a_search_sees_the_metric_itself(task: str, name: str) -> None:
     y, pool = pool_for(metric, task, 300, 3, seed=1)
     folds = folds_of(300)
     arrays = [one.oof for one in pool.values()]
-    walk = make_problem(arrays.__getitem__, 3, y, folds, metric).walk(2)
+    walk = make_problem(arrays.__getitem__, 3, y, folds, metric).walk([2])
     walk.take(0)
     walk.take(1)
     rows = folds.splits[2][0]
@@ -365,7 +365,7 @@ def test_an_imposter_of_a_known_name_is_scored_by_itself() -> None:
     own = replace(get_metric("mae"), function=lambda y, pred: float(np.abs(y - pred).max()))
     y, pool = regression_pool(300, {"a": 1.0, "b": 2.0})
     arrays = [one.oof for one in pool.values()]
-    walk = make_problem(arrays.__getitem__, 2, y, folds_of(300), own).walk(None)
+    walk = make_problem(arrays.__getitem__, 2, y, folds_of(300), own).walk()
     assert walk.costs([0])[0] == pytest.approx(np.abs(arrays[0] - y).max(), rel=1e-5)
 
 
