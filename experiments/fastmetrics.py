@@ -66,8 +66,8 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
         return Kind(_rows_last, lambda y, mix: float(np.abs(mix - y).mean()), MAX_ROWS)
     if name == "accuracy" and labelled:
         return Kind(_rows_last, lambda y, mix: -float(_right(y, mix).mean()), MAX_ROWS, _label_tie)
-    if name in _CONFUSED and labelled:
-        figure, size = _CONFUSED[name], max(classes, 2)
+    if name in CONFUSED and labelled:
+        figure, size = CONFUSED[name], max(classes, 2)
         return Kind(_rows_last, lambda y, mix: -figure(_confusion(y, _labels(mix), size)), MAX_ROWS, _label_tie)
     if name == "qwk" and not labelled and float(np.ptp(y)) < MAX_GRADES and (y == np.rint(y)).all():
         return _graded(float(y.min()), int(np.ptp(y)) + 1)
@@ -256,7 +256,7 @@ def _qwk(table: np.ndarray) -> float:
     return 1 - float((weights * table).sum()) / expected if expected else float("nan")
 
 
-_CONFUSED: dict[str, Callable[[np.ndarray], float]] = {
+CONFUSED: dict[str, Callable[[np.ndarray], float]] = {
     "balanced_accuracy": _balanced_accuracy,
     "f1": _f1,
     "f1_macro": _f1_macro,
