@@ -9,11 +9,12 @@ taken where it agrees with ``Metric.score``; any other metric is scored by itsel
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
-from experiments.fastmetrics import BALANCED, Cost, Kind, fast_kind, generic_kind, signed_cost
+from experiments.fastmetrics import BALANCED, Kind, fast_kind, generic_kind, signed_cost
 from experiments.folds import UNCOVERED, Folds
 from experiments.metrics import Metric
 
@@ -37,6 +38,21 @@ class Walk(Protocol):
         """Add a member."""
 
 
+class Weighing(Protocol):
+    """Weighted means of members, for choosing the weights themselves."""
+
+    def cost(self, members: Sequence[int], weights: np.ndarray) -> float:
+        """Cost of a weighted mean; inf where the metric is undefined.
+
+        Args:
+            members: (k,) each at most once.
+            weights: (k,) from 0 up, summing to 1.
+        """
+
+    def tie(self, members: Sequence[int], weights: np.ndarray) -> float:
+        """A second, smooth cost that decides between equal ones; 0 where there is none."""
+
+
 class Problem(Protocol):
     """A pool and a target, ready for searching on any subset of the folds."""
 
@@ -44,6 +60,9 @@ class Problem(Protocol):
 
     def walk(self, without: Collection[int] = ()) -> Walk:
         """An empty walk over the rows of all folds but these."""
+
+    def weighing(self, without: Collection[int] = ()) -> Weighing:
+        """Costs of weighted means over the rows of all folds but these."""
 
 
 def make_problem(read: Read, members: int, y: np.ndarray, folds: Folds, metric: Metric, *, seed: int = 0) -> Problem:
@@ -91,11 +110,23 @@ class GramProblem:
                 part = block[:, assignment[start:stop] == fold].reshape(members, -1)
                 self.grams[fold] += part @ part.T
 
+    def gram(self, without: Collection[int] = ()) -> np.ndarray:
+        """(m, m) float64 inner products of the residuals over the rows of all folds but these."""
+        return np.asarray(self.grams[self._used(without)].sum(axis=0))
+
     def walk(self, without: Collection[int] = ()) -> Walk:
         """An empty walk over the rows of all folds but these."""
-        used = [fold for fold in range(len(self.grams)) if fold not in without]
-        target = np.concatenate([self.targets[fold] for fold in used])
-        return _GramWalk(self.grams[used].sum(axis=0), _SQUARED[self.name](target))
+        return _GramWalk(self.gram(without), self._units(without))
+
+    def weighing(self, without: Collection[int] = ()) -> Weighing:
+        """Costs of weighted means over the rows of all folds but these."""
+        return _GramWeighing(self.gram(without), self._units(without))
+
+    def _used(self, without: Collection[int]) -> list[int]:
+        return [fold for fold in range(len(self.grams)) if fold not in without]
+
+    def _units(self, without: Collection[int]) -> Callable[[np.ndarray], np.ndarray]:
+        return _SQUARED[self.name](np.concatenate([self.targets[fold] for fold in self._used(without)]))
 
 
 class SampleProblem:
@@ -111,26 +142,41 @@ class SampleProblem:
         rows = _sample(
             y, folds, limit, seed, by_class=self.kind.shift and self.classes == 1 and metric.name in BALANCED
         )
+        # Fold by fold, so that the rows of some folds are a few slices and not a copy.
+        fold = folds.assignment[rows]
+        rows = rows[np.argsort(fold, kind="stable")]
+        self.edges = np.searchsorted(np.sort(fold), np.arange(folds.n_folds + 1)).tolist()
         self.rows = len(rows)
         self.y = y[rows]
-        self.fold = folds.assignment[rows]
         self.values = np.stack([self.kind.reduce(self.y, np.asarray(read(j)[rows])) for j in range(members)])
         if self.kind.shift:
             self.values -= min(float(self.values.min()), 0.0)
 
     def walk(self, without: Collection[int] = ()) -> Walk:
         """An empty walk over the sampled rows of all folds but these."""
-        if not without:
-            return _MixWalk(self.values, self.y, self.kind)
-        used = ~np.isin(self.fold, list(without))
-        return _MixWalk(self.values[..., used], self.y[used], self.kind)
+        return _MixWalk(self.values, self.y, self.kind, self._pieces(without))
+
+    def weighing(self, without: Collection[int] = ()) -> Weighing:
+        """Costs of weighted means over the sampled rows of all folds but these."""
+        return _MixWeighing(self.values, self.y, self.kind, self._pieces(without))
+
+    def _pieces(self, without: Collection[int]) -> list[slice]:
+        """Where the rows of all folds but these are: neighbouring folds in one piece."""
+        pieces: list[slice] = []
+        for fold, (start, stop) in enumerate(pairwise(self.edges)):
+            if fold in without or start == stop:
+                continue
+            if pieces and pieces[-1].stop == start:
+                start = pieces.pop().start
+            pieces.append(slice(start, stop))
+        return pieces
 
     def _agrees(self, kind: Kind, y: np.ndarray, folds: Folds, first: np.ndarray) -> bool:
         rows = _sample(y, folds, 20_000, 0, by_class=False)
         values = kind.reduce(y[rows], first[rows])[None]
         if kind.shift:
             values -= min(float(values.min()), 0.0)
-        mine = _MixWalk(values, y[rows], kind).costs([0])[0]
+        mine = _MixWalk(values, y[rows], kind, [slice(0, len(rows))]).costs([0])[0]
         return _agree(mine, signed_cost(self.metric)(y[rows], first[rows]))
 
 
@@ -156,33 +202,101 @@ class _GramWalk:
         self.counts[member] += 1
 
 
-class _MixWalk:
-    def __init__(self, values: np.ndarray, y: np.ndarray, kind: Kind) -> None:
+class _GramWeighing:
+    def __init__(self, gram: np.ndarray, units: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.gram = gram
+        self.units = units
+
+    def cost(self, members: Sequence[int], weights: np.ndarray) -> float:
+        squared = weights @ self.gram[np.ix_(members, members)] @ weights
+        return float(self.units(np.maximum(squared, 0.0)))
+
+    def tie(self, members: Sequence[int], weights: np.ndarray) -> float:  # noqa: ARG002
+        return 0.0
+
+
+class _Mixes:
+    """Weighted sums of the members over some pieces of the rows, and what they cost."""
+
+    def __init__(self, values: np.ndarray, y: np.ndarray, kind: Kind, pieces: Sequence[slice]) -> None:
         self.values = values
-        self.y = y
-        self.target = y if kind.target is None else kind.target(y)
         self.kind = kind
-        self.total = np.zeros_like(values[0])
+        ends = np.cumsum([0, *(piece.stop - piece.start for piece in pieces)]).tolist()
+        self.pieces = [(piece, slice(*place)) for piece, place in zip(pieces, pairwise(ends), strict=True)]
+        self.y = y[pieces[0]] if len(pieces) == 1 else np.concatenate([y[piece] for piece in pieces])
+        self.target = self.y if kind.target is None else kind.target(self.y)
+
+    def empty(self) -> np.ndarray:
+        """Room for one mix."""
+        return np.empty((*self.values.shape[1:-1], len(self.y)), dtype=np.float32)
+
+    def add(self, base: np.ndarray, member: int, out: np.ndarray) -> None:
+        """``out = base + member``."""
+        for piece, place in self.pieces:
+            np.add(base[..., place], self.values[member][..., piece], out=out[..., place])
+
+    def add_weighted(self, mix: np.ndarray, member: int, weight: float, product: np.ndarray) -> None:
+        """``mix += weight * member``; ``product`` is room for one mix."""
+        for piece, place in self.pieces:
+            np.multiply(self.values[member][..., piece], np.float32(weight), out=product[..., place])
+        mix += product
+
+    def cost(self, mix: np.ndarray) -> float:
+        """The cost of a mix, inf where it is undefined."""
+        return _finite(self.kind.cost(self.target, mix))
+
+    def tie(self, mix: np.ndarray) -> float:
+        """The cost that decides between equal ones."""
+        return 0.0 if self.kind.tie is None else _finite(self.kind.tie(self.y, mix))
+
+
+class _MixWalk:
+    def __init__(self, values: np.ndarray, y: np.ndarray, kind: Kind, pieces: Sequence[slice]) -> None:
+        self.mixes = _Mixes(values, y, kind, pieces)
+        self.total = self.mixes.empty()
+        self.total.fill(0)
         self.size = 0
-        self.mix = np.empty_like(self.total)
+        self.mix = self.mixes.empty()
 
     def costs(self, candidates: Sequence[int]) -> np.ndarray:
-        return np.array([self._cost(self.kind.cost, self.target, member) for member in candidates])
+        return np.array([self.mixes.cost(self._with(member)) for member in candidates])
 
     def ties(self, candidates: Sequence[int]) -> np.ndarray:
-        if self.kind.tie is None:
+        if self.mixes.kind.tie is None:
             return np.zeros(len(candidates))
-        return np.array([self._cost(self.kind.tie, self.y, member) for member in candidates])
+        return np.array([self.mixes.tie(self._with(member)) for member in candidates])
 
     def take(self, member: int) -> None:
-        self.total += self.values[member]
+        self.mixes.add(self.total, member, self.total)
         self.size += 1
 
-    def _cost(self, cost: Cost, y: np.ndarray, member: int) -> float:
-        np.add(self.total, self.values[member], out=self.mix)
+    def _with(self, member: int) -> np.ndarray:
+        self.mixes.add(self.total, member, self.mix)
         self.mix *= np.float32(1 / (self.size + 1))
-        found = cost(y, self.mix)
-        return found if np.isfinite(found) else np.inf
+        return self.mix
+
+
+class _MixWeighing:
+    def __init__(self, values: np.ndarray, y: np.ndarray, kind: Kind, pieces: Sequence[slice]) -> None:
+        self.mixes = _Mixes(values, y, kind, pieces)
+        self.mix, self.product = self.mixes.empty(), self.mixes.empty()
+
+    def cost(self, members: Sequence[int], weights: np.ndarray) -> float:
+        return self.mixes.cost(self._mean(members, weights))
+
+    def tie(self, members: Sequence[int], weights: np.ndarray) -> float:
+        return 0.0 if self.mixes.kind.tie is None else self.mixes.tie(self._mean(members, weights))
+
+    def _mean(self, members: Sequence[int], weights: np.ndarray) -> np.ndarray:
+        self.mix.fill(0)
+        for member, weight in zip(members, weights, strict=True):
+            if weight:
+                self.mixes.add_weighted(self.mix, member, float(weight), self.product)
+        return self.mix
+
+
+def _finite(cost: float) -> float:
+    return cost if np.isfinite(cost) else float("inf")
 
 
 def _units_mse(y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

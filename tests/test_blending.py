@@ -347,6 +347,32 @@ def test_a_search_sees_the_metric_itself(task: str, name: str) -> None:
     assert np.isfinite(walk.ties([2])).all()
 
 
+@pytest.mark.parametrize(("task", "name"), CASES)
+def test_weights_cost_what_a_walk_of_as_many_steps_costs(task: str, name: str) -> None:
+    metric = metric_of(name)
+    y, pool = pool_for(metric, task, 300, 4, seed=2)
+    arrays = [one.oof for one in pool.values()]
+    problem = make_problem(arrays.__getitem__, 4, y, folds_of(300), metric)
+    for without in ((), (1, 3)):
+        walk, weighing = problem.walk(without), problem.weighing(without)
+        for taken in (0, 2, 0):
+            walk.take(taken)
+        members, weights = [0, 1, 2, 3], np.array([0.5, 0.0, 0.25, 0.25])
+        assert weighing.cost(members, weights) == pytest.approx(walk.costs([3])[0], rel=1e-5, abs=1e-6)
+        assert weighing.tie(members, weights) == pytest.approx(walk.ties([3])[0], rel=1e-5, abs=1e-6)
+        assert weighing.cost([1], np.ones(1)) == pytest.approx(problem.walk(without).costs([1])[0], rel=1e-5)
+
+
+def test_the_gram_matrix_of_some_folds_is_that_of_their_residuals() -> None:
+    y, pool = regression_pool(400, {"a": 1.0, "b": 2.0, "c": 3.0})
+    arrays, folds = [one.oof for one in pool.values()], folds_of(400)
+    problem = make_problem(arrays.__getitem__, 3, y, folds, get_metric("rmse"))
+    assert isinstance(problem, GramProblem)
+    used = np.isin(folds.assignment, [0, 2, 4])
+    residuals = np.stack([array.astype(float) - y for array in arrays])[:, used]
+    assert np.allclose(problem.gram((1, 3)), residuals @ residuals.T)
+
+
 def test_common_metrics_have_a_fast_path() -> None:
     codes, values = np.array([0, 1], dtype=np.int32), np.array([0.0, 1.0])
     for name in ("roc_auc", "gini", "average_precision", "log_loss", "accuracy", "f1", "f1_macro", "mcc", "qwk"):
