@@ -1,82 +1,40 @@
-"""Weighted blends of a pool, chosen under the rules and scored without flattering themselves.
+"""Blends of a pool, chosen under the rules and scored without flattering themselves.
 
-Greedy selection with replacement (hill climbing), starting from the best single model. Source: Caruana,
-Niculescu-Mizil, Crew, Ksikes, Ensemble Selection from Libraries of Models, ICML 2004.
+Many ways of blending compete (``blendsearch``): plain and weighted means, of predictions or of ranks, hill climbing
+(Caruana, Niculescu-Mizil, Crew, Ksikes, Ensemble Selection from Libraries of Models, ICML 2004), the metric's own
+optimum, second-level models, each with and without the treatments that the metric rewards.
 
-A blend's score is cross-fitted over the folds that made the predictions: for each fold, members and weights are
-chosen on the other folds' rows alone and applied to that fold. The weights for the test prediction are then
-fitted on all covered rows; their score on those same rows is ``in_sample``, and the difference is the optimism.
+Each way's score is cross-fitted over the folds that made the predictions: for each fold, members, weights and
+treatment are fitted on the other folds' rows alone and applied to that fold. To choose the best of many such scores
+flatters again. So every fold is also held out from the choice: it is predicted by the way that the other folds,
+cross-fitted among themselves, would have chosen. That is the blend's prediction and score; by how much the chosen
+way's own score is better is the optimism of the choice, and is stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from experiments.climbing import allowed_members, climb
+from experiments.blends import Blend, Candidate, Survey
+from experiments.blendsearch import BlendSearch, Fitted, Way
 from experiments.correlation import correlation_matrix
-from experiments.errors import MetricError
 from experiments.folds import Folds
 from experiments.metrics import Metric
-from experiments.objectives import Problem, Walk, make_problem
-from experiments.pool import BlendError, Mean, PoolMember, Reader, usable
+from experiments.objectives import make_problem
+from experiments.pool import BlendError, PoolMember, Reader, mid_ranks, usable
 from experiments.rules import TOLERANCE, BlendLimits
-from experiments.significance import Gain, fold_sizes, paired_gain, required_t
+from experiments.scorer import Scorer
+from experiments.significance import Gain, required_t
 
-__all__ = ["Blend", "BlendError", "Mean", "Method", "PoolMember", "fit_blend", "mix_gain"]
+__all__ = ["Blend", "BlendError", "Candidate", "PoolMember", "Survey", "fit_blend", "survey_blends"]
 
-Method = Literal["climb", "equal"]
-
-
-@dataclass(frozen=True)
-class Blend:
-    """A fitted blend.
-
-    Attributes:
-        members: Names, largest weight first.
-        weights: Their weights, summing to 1; fitted on all covered rows.
-        oof: (n,) or (n, K) float32, cross-fitted, NaN where uncovered.
-        test: (m,) or (m, K) float32.
-        score: Of ``oof``: the score to believe.
-        fold_scores: Of ``oof``, by fold.
-        in_sample: Score of the final weights on the rows they were fitted on.
-        optimism: How much better ``in_sample`` is than ``score``, positive as a rule.
-        mean: ``rank`` when ranks are averaged (scaled to 0..1), else ``arithmetic``.
-        method: ``climb`` for fitted weights; ``equal`` for the plain average that near-duplicates get.
-        best: The best single model of the pool.
-        best_score: Its score.
-        gain: Cross-fitted gain over it.
-        lifted: Ids of rules that evidence lifted.
-        evidence: The gain that lifted them: over the best blend, or single model, within the rules. Also set
-            when it was measured and did not suffice.
-        notes: Sentences for a person.
-    """
-
-    members: tuple[str, ...]
-    weights: tuple[float, ...]
-    oof: np.ndarray
-    test: np.ndarray
-    score: float
-    fold_scores: tuple[float, ...]
-    in_sample: float
-    optimism: float
-    mean: Mean
-    method: Method
-    best: str
-    best_score: float
-    gain: Gain
-    lifted: tuple[str, ...] = ()
-    evidence: Gain | None = None
-    notes: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """Members and weights, scores and notes, in lines for a person."""
-        said = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(self.members, self.weights, strict=True))
-        scores = f"cross-fitted score {self.score:.6g}, in-sample {self.in_sample:.6g}"
-        return "\n".join([f"{self.method}: {said}", scores, *self.notes])
+# Folds are held out together in at most so many parts: pairs of parts are fitted, and ten folds have 45.
+MAX_PARTS = 5
+# Two ways whose difference has a smaller t than this are level, and the simpler one is taken.
+LEVEL_T = 0.5
 
 
 def fit_blend(
@@ -88,13 +46,37 @@ def fit_blend(
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
     seed: int = 0,
+    threads: int = 1,
 ) -> Blend:
-    """Choose members and weights under the rules; cross-fit the score.
+    """The blend of ``survey_blends``, with its arguments.
+
+    Raises:
+        BlendError: As there, or no blend of two within the rules is better in-sample than the best single model.
+    """
+    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed, threads=threads)
+    if found.blend is None:
+        raise BlendError(found.reason, hint="Add a model of another kind, or change the rules in LEARNINGS.md.")
+    return found.blend
+
+
+def survey_blends(
+    pool: Mapping[str, PoolMember],
+    y: np.ndarray,
+    folds: Folds,
+    metric: Metric,
+    *,
+    limits: BlendLimits | None = None,
+    members: Sequence[str] = (),
+    seed: int = 0,
+    threads: int = 1,
+) -> Survey:
+    """Try every way of blending under the rules; cross-fit all of it.
 
     Within the rules: members near enough to the best single model; of near-duplicates only the better one,
     or, when there is nothing else, a plain average of them; few members. Where ``limits.lift`` names
     rules that evidence may lift, the same search also runs without them, and its blend is taken when its
-    cross-fitted gain over the one within the rules is larger than its noise. Ranking metrics also try a mean of ranks.
+    cross-fitted gain over the one within the rules is larger than its noise. Of ways that are level the simplest is
+    taken. Ranking metrics also try a mean of ranks.
 
     Large pools are searched on a sample of the rows (``objectives``); every score is over all of them.
 
@@ -105,259 +87,287 @@ def fit_blend(
         limits: From ``rules.blend_limits``; None for the built-in thresholds without evidence.
         members: Choose among these only; an unusable one is then an error.
         seed: Of the sample of rows.
+        threads: For second-level trees.
 
     Raises:
-        BlendError: Fewer than two usable predictions, an unknown member, or no blend of two within the
-            rules that is better in-sample than the best single model.
+        BlendError: Fewer than two usable predictions, or an unknown member.
     """
     limits = limits or BlendLimits()
     names, notes = usable(pool, folds, members)
-    scored = _Scored(y, folds, metric)
-    readers: list[Reader] = [Reader(pool, names, folds, "arithmetic")]
+    scorer = Scorer(y, folds, metric)
+    readers = [Reader(pool, names, folds, "arithmetic")]
     if metric.prediction == "ranking" and pool[names[0]].oof.ndim == 1:
         readers.append(Reader(pool, names, folds, "rank"))
+    views = [(reader, make_problem(reader.oof, len(names), y, folds, metric, seed=seed)) for reader in readers]
     correlations = correlation_matrix([pool[name].oof for name in names], folds.covered)
-    searches = [
-        _Search(reader, make_problem(reader.oof, len(names), y, folds, metric, seed=seed), correlations, scored)
-        for reader in readers
-    ]
-    best = searches[0].best()
-    ruled = _better((search.fit(limits) for search in searches), metric)
-    if ruled is not None:
-        # The kind of mean that is better here is taken as the better one for the larger search as well.
-        searches = [search for search in searches if search.reader is ruled.reader]
-    evidence: Gain | None = None
-    lifted: tuple[str, ...] = ()
-    chosen = ruled
-    if limits.lift:
-        free = _better((search.fit(limits.lifted()) for search in searches), metric)
-        if free is not None and (ruled is None or free.final != ruled.final):
-            evidence = scored.gain(free.fold_scores, ruled.fold_scores if ruled else best.fold_scores)
-            if evidence.significant(limits.min_t):
-                chosen, lifted = free, searches[0].broken_by(free, limits)
-    if chosen is None:
-        raise _no_blend(names[best.member], len(names), evidence, limits.min_t)
-    searched, covered = searches[0].problem.rows, int(folds.covered.sum())
-    if searched < covered:
-        notes.append(f"Members and weights were searched on {searched} of {covered} rows.")
-    return _finish(chosen, best, scored, lifted, evidence, notes)
+    search = BlendSearch(views, correlations, scorer, limits, seed=seed, threads=threads)
+    return _Survey(search, scorer, limits, names, notes).run()
 
 
-def mix_gain(new: np.ndarray, old: np.ndarray, y: np.ndarray, metric: Metric, *, parts: int = 5, seed: int = 0) -> Gain:
-    """What one prediction adds to another on the same rows: evidence for a model that the gate would kill.
+class _Survey:
+    """One survey while it is made."""
 
-    The rows are dealt into parts, alike in their targets; the share of ``new`` is chosen on the other parts
-    (0 to 0.9 in tenths) and scored on each part against ``old`` alone.
+    def __init__(
+        self, search: BlendSearch, scorer: Scorer, limits: BlendLimits, names: Sequence[str], notes: Sequence[str]
+    ) -> None:
+        self.search, self.scorer, self.limits, self.names, self.notes = search, scorer, limits, names, notes
+        folds = scorer.folds
+        self.parts = [tuple(map(int, part)) for part in np.array_split(range(folds.n_folds), MAX_PARTS) if len(part)]
+        self.rows = [np.flatnonzero(scorer.rows_of(part)) for part in self.parts]
 
-    Args:
-        new: (n,) or (n, K), on the validation rows of one fold.
-        old: Of the same shape.
-        y: (n,) targets of those rows.
+    def run(self) -> Survey:
+        costs = self.search.singles()
+        best = int(np.argmin(costs))
+        base_folds = self.scorer.by_fold(self.search.reader("arithmetic").oof(best))
+        full = self._alive(self.search.fits())
+        crossed = self._crossed(full, dict(enumerate(self.parts)))
+        candidates = self._candidates(full, crossed, base_folds)
+        choice, evidence = self._choose(crossed, None, base_folds)
+        sign = -1.0 if self.scorer.metric.direction == "maximize" else 1.0
+        survey = Survey(
+            names=tuple(self.names),
+            scores=tuple(float(sign * cost) for cost in costs),
+            correlations=self.search.correlations,
+            best=self.names[best],
+            candidates=tuple(sorted(candidates, key=lambda one: (one.way != choice, *self._order(one)))),
+            blend=None,
+            reason="" if choice else self._why_none(best, evidence),
+            left_out=tuple(self.notes),
+        )
+        if choice is None:
+            return survey
+        held = self._held_out(crossed, base_folds)
+        blend = self._blend(survey.candidates[0], full[choice][0], held, crossed[choice], best, evidence)
+        return replace(survey, blend=blend)
 
-    Returns:
-        A gain over ``parts`` parts; no gain and t = 0 when there are too few rows to tell.
-    """
-    nothing = Gain(0.0, float("inf"), 0.0, 0)
-    if len(y) < 10 * parts:
-        return nothing
-    shuffled = np.random.default_rng(seed).permutation(len(y))
-    part = np.empty(len(y), dtype=np.int64)
-    part[shuffled[np.argsort(y[shuffled], kind="stable")]] = np.arange(len(y)) % parts
-    shares = np.arange(10) / 10
-    mixes = [((1 - share) * old + share * new).astype(np.float32) for share in shares]
-    fresh, base = [], []
-    for number in range(parts):
-        inside = part == number
-        others = [_score(metric, y, mix, ~inside) for mix in mixes]
-        choice = 0
-        for index, score in enumerate(others):
-            if np.isfinite(score) and metric.better(score, others[choice]):
-                choice = index
-        fresh.append(_score(metric, y, mixes[choice], inside))
-        base.append(_score(metric, y, mixes[0], inside))
-    size = len(y) / parts
-    return paired_gain(fresh, base, metric.direction, n_train=len(y) - size, n_valid=size)
+    def _alive(self, fits: Mapping[Way, Fitted]) -> dict[Way, tuple[Fitted, float]]:
+        """Blends of two at least that are not worse in-sample than a member alone, with that score."""
+        found, alone = {}, {}
+        metric, covered = self.scorer.metric, np.flatnonzero(self.scorer.folds.covered)
+        for way, fit in fits.items():
+            if len(fit.members) < max(2, self.limits.min_members):
+                continue
+            reader = self.search.reader(way.mean)
+            pred = self._empty(reader)
+            pred[covered] = self._predict(fit, way, covered)
+            in_sample = self.scorer.total(pred)
+            for member in fit.members:
+                if (way.mean, member) not in alone:
+                    alone[way.mean, member] = self.scorer.total(reader.oof(member))
+            if np.isfinite(in_sample) and not any(
+                metric.better(alone[way.mean, member], in_sample) for member in fit.members
+            ):
+                found[way] = (fit, in_sample)
+        return found
 
+    def _crossed(self, ways: Collection[Way], without: Mapping[int, tuple[int, ...]]) -> dict[Way, np.ndarray]:
+        """Each way's prediction of some parts of the rows.
 
-@dataclass(frozen=True)
-class _Single:
-    member: int
-    score: float
-    fold_scores: tuple[float, ...]
+        Args:
+            without: By part, the folds whose rows have no say in what predicts it.
+        """
+        found = {way: self._empty(self.search.reader(way.mean)) for way in ways}
+        for part, folds in without.items():
+            fits = self.search.fits(folds)
+            for way, pred in found.items():
+                pred[self.rows[part]] = self._predict(_nearest(fits, way), way, self.rows[part])
+        return found
 
+    def _predict(self, fit: Fitted, way: Way, rows: np.ndarray) -> np.ndarray:
+        reader = self.search.reader(way.mean)
+        return fit.predict(lambda member: reader.oof(member)[rows])
 
-@dataclass(frozen=True)
-class _Fit:
-    reader: Reader
-    final: tuple[tuple[int, float], ...]
-    method: Method
-    oof: np.ndarray
-    score: float
-    fold_scores: tuple[float, ...]
-    in_sample: float
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Scores and gains on the rows of one campaign."""
-
-    y: np.ndarray
-    folds: Folds
-    metric: Metric
-
-    def total(self, oof: np.ndarray) -> float:
-        return _score(self.metric, self.y, oof, self.folds.covered)
-
-    def by_fold(self, oof: np.ndarray) -> tuple[float, ...]:
-        scores = []
-        for _, rows in self.folds.splits:
-            inside = np.zeros(len(self.y), dtype=bool)
-            inside[rows] = True
-            scores.append(_score(self.metric, self.y, oof, inside))
-        return tuple(scores)
-
-    def gain(self, new: Sequence[float], old: Sequence[float]) -> Gain:
-        n_train, n_valid = fold_sizes(self.folds)
-        return paired_gain(new, old, self.metric.direction, n_train=n_train, n_valid=n_valid)
-
-
-class _Search:
-    """Blends of one pool, with one kind of mean."""
-
-    def __init__(self, reader: Reader, problem: Problem, correlations: np.ndarray, scored: _Scored) -> None:
-        self.reader, self.problem, self.correlations, self.scored = reader, problem, correlations, scored
-        self.everyone = range(len(reader.names))
-        self._single_costs: dict[int | None, np.ndarray] = {}
-
-    def best(self) -> _Single:
-        """The best single model, over all covered rows."""
-        member = int(np.argmin(self._singles(None, self.problem.walk())))
-        oof = self.reader.oof(member)
-        return _Single(member, self.scored.total(oof), self.scored.by_fold(oof))
-
-    def fit(self, limits: BlendLimits) -> _Fit | None:
-        """The blend these limits allow, or None when none of two members beats the best single model."""
-        final, method = self._choose(None, limits)
-        if len(final) < max(2, limits.min_members):
+    def _held_out(self, crossed: Mapping[Way, np.ndarray], base_folds: Sequence[float]) -> np.ndarray | None:
+        """Each part predicted by the way that the others would have chosen; None when there are too few parts."""
+        if len(self.parts) < 3:
             return None
-        in_sample = self.scored.total(self._mix(final, self.reader.oof))
-        alone = [self.scored.total(self.reader.oof(member)) for member, _ in final]
-        if any(self.scored.metric.better(score, in_sample) for score in alone):
-            return None
-        oof = np.full(self.reader.oof(0).shape, np.nan, dtype=np.float32)
-        for fold, (_, rows) in enumerate(self.scored.folds.splits):
-            weights, _ = self._choose(fold, limits)
-            oof[rows] = self._mix(weights, self.reader.oof, rows)
-        by_fold = self.scored.by_fold(oof)
-        return _Fit(self.reader, final, method, oof, self.scored.total(oof), by_fold, in_sample)
+        choices = []
+        for part in range(len(self.parts)):
+            others = [other for other in range(len(self.parts)) if other != part]
+            inner = self._crossed(crossed, {other: self._pair(part, other) for other in others})
+            folds = [fold for other in others for fold in self.parts[other]]
+            choice, _ = self._choose(inner, folds, [base_folds[fold] for fold in folds])
+            choices.append(choice or next(iter(crossed)))
+        sources = {way: crossed[way] for way in choices}
+        if self.scorer.metric.prediction == "ranking" and len(sources) > 1:
+            # Ways that speak on scales of their own must not meet in one ranking: each is read as its own ranks.
+            sources = {way: self._ranked(oof) for way, oof in sources.items()}
+        held = np.full_like(next(iter(crossed.values())), np.nan)
+        for rows, choice in zip(self.rows, choices, strict=True):
+            held[rows] = sources[choice][rows]
+        return held
 
-    def broken_by(self, fit: _Fit, limits: BlendLimits) -> tuple[str, ...]:
+    def _ranked(self, oof: np.ndarray) -> np.ndarray:
+        covered = self.scorer.folds.covered
+        ranked = np.full_like(oof, np.nan)
+        ranked[covered] = np.apply_along_axis(mid_ranks, 0, oof[covered])
+        return ranked
+
+    def _pair(self, one: int, other: int) -> tuple[int, ...]:
+        return tuple(sorted(self.parts[one] + self.parts[other]))
+
+    def _choose(
+        self, crossed: Mapping[Way, np.ndarray], folds: Sequence[int] | None, base_folds: Sequence[float]
+    ) -> tuple[Way | None, Gain | None]:
+        """The way to take, and the evidence for or against one that breaks rules.
+
+        Args:
+            folds: Those that count; None for all.
+        """
+        ruled = self._simplest({way: oof for way, oof in crossed.items() if not way.free}, folds)
+        free = self._simplest({way: oof for way, oof in crossed.items() if way.free}, folds)
+        if free is None:
+            return ruled, None
+        than = base_folds if ruled is None else self.scorer.by_fold(crossed[ruled], folds)
+        evidence = self.scorer.gain(self.scorer.by_fold(crossed[free], folds), than)
+        return (free if evidence.significant(self.limits.min_t) else ruled), evidence
+
+    def _simplest(self, crossed: Mapping[Way, np.ndarray], folds: Sequence[int] | None) -> Way | None:
+        """Of the ways that are level with the best one the simplest."""
+        scores = {way: self.scorer.total(oof, folds) for way, oof in crossed.items()}
+        scores = {way: score for way, score in scores.items() if np.isfinite(score)}
+        if not scores:
+            return None
+        best = next(iter(scores))
+        for way in scores:
+            if self.scorer.metric.better(scores[way], scores[best]):
+                best = way
+        top = self.scorer.by_fold(crossed[best], folds)
+        for way in sorted(scores, key=lambda way: way.intricacy):
+            if way.intricacy >= best.intricacy:
+                break
+            gain = self.scorer.gain(top, self.scorer.by_fold(crossed[way], folds))
+            if gain.n >= 2 and gain.t < LEVEL_T:
+                return way
+        return best
+
+    def _candidates(
+        self,
+        full: Mapping[Way, tuple[Fitted, float]],
+        crossed: Mapping[Way, np.ndarray],
+        base_folds: Sequence[float],
+    ) -> Iterator[Candidate]:
+        ruled = self._simplest({way: oof for way, oof in crossed.items() if not way.free}, None)
+        than = base_folds if ruled is None else self.scorer.by_fold(crossed[ruled])
+        for way, (fit, in_sample) in full.items():
+            by_fold = self.scorer.by_fold(crossed[way])
+            yield Candidate(
+                way=way,
+                members=tuple(self.names[member] for member in fit.members),
+                weights=fit.weights,
+                post=fit.post,
+                score=self.scorer.total(crossed[way]),
+                fold_scores=by_fold,
+                in_sample=in_sample,
+                gain=self.scorer.gain(by_fold, base_folds),
+                evidence=self.scorer.gain(by_fold, than) if way.free else None,
+            )
+
+    def _order(self, one: Candidate) -> tuple[float, tuple[int, bool, bool]]:
+        worst_last = one.score if np.isfinite(one.score) else self.scorer.metric.worst
+        return (-worst_last if self.scorer.metric.direction == "maximize" else worst_last), one.way.intricacy
+
+    def _blend(
+        self,
+        chosen: Candidate,
+        fit: Fitted,
+        held: np.ndarray | None,
+        crossed: np.ndarray,
+        best: int,
+        evidence: Gain | None,
+    ) -> Blend:
+        oof = crossed if held is None else held
+        score, by_fold = self.scorer.total(oof), self.scorer.by_fold(oof)
+        alone = self.search.reader("arithmetic").oof(best)
+        lifted = self._broken(fit, chosen) if chosen.way.free else ()
+        return Blend(
+            members=chosen.members,
+            weights=chosen.weights,
+            oof=oof,
+            test=fit.predict(self.search.reader(chosen.way.mean).test),
+            score=score,
+            fold_scores=by_fold,
+            cross_fitted=chosen.score,
+            in_sample=chosen.in_sample,
+            optimism=self.scorer.metric.gain(chosen.in_sample, score),
+            mean=chosen.way.mean,
+            method=chosen.way.method,
+            post=chosen.post,
+            best=self.names[best],
+            best_score=self.scorer.total(alone),
+            gain=self.scorer.gain(by_fold, self.scorer.by_fold(alone)),
+            lifted=lifted,
+            evidence=evidence,
+            notes=tuple(self._notes(chosen, score, held is not None, lifted, evidence)),
+        )
+
+    def _broken(self, fit: Fitted, chosen: Candidate) -> tuple[str, ...]:
         """Which of the rules that evidence may lift this blend does not keep."""
-        costs = self._singles(None, self.problem.walk())
+        limits, costs, taken = self.limits, self.search.singles(chosen.way.mean), list(fit.members)
         best = float(costs.min())
-        taken = [member for member, _ in fit.final]
-        margin = limits.margin(best, self.scored.metric.bounded) * TOLERANCE
-        pairs = self.correlations[np.ix_(taken, taken)][np.triu_indices(len(taken), 1)]
+        margin = limits.margin(best, self.scorer.metric.bounded) * TOLERANCE
+        pairs = self.search.correlations[np.ix_(taken, taken)][np.triu_indices(len(taken), 1)]
         broken = {
             "diversity-threshold": bool((costs[taken] - best > margin).any()),
-            "stacking-correlation": fit.method == "climb"
+            "stacking-correlation": chosen.way.method != "equal"
             and limits.max_correlation is not None
             and bool((pairs > limits.max_correlation).any()),
             "small-blends": limits.max_members is not None and len(taken) > limits.max_members,
         }
         return tuple(sorted(rule for rule, is_broken in broken.items() if is_broken and rule in limits.lift))
 
-    def _choose(self, without: int | None, limits: BlendLimits) -> tuple[tuple[tuple[int, float], ...], Method]:
-        walk = self.problem.walk(() if without is None else (without,))
-        singles = self._singles(without, walk)
-        allowed, fitted = allowed_members(singles, self.correlations, limits, self.scored.metric.bounded)
-        counts = climb(walk, allowed, len(self.everyone), limits.max_members, again=fitted)
-        weights = [(int(member), float(counts[member] / counts.sum())) for member in np.flatnonzero(counts)]
-        return tuple(sorted(weights, key=lambda pair: -pair[1])), "climb" if fitted else "equal"
-
-    def _singles(self, without: int | None, walk: Walk) -> np.ndarray:
-        if without not in self._single_costs:
-            self._single_costs[without] = walk.costs(self.everyone)
-        return self._single_costs[without]
-
-    def _mix(
-        self, weights: Sequence[tuple[int, float]], read: Callable[[int], np.ndarray], rows: np.ndarray | None = None
-    ) -> np.ndarray:
-        """The weighted mean of some members, in float64 sums, on all rows or some."""
-        total: np.ndarray = np.zeros(())
-        for member, weight in weights:
-            values = read(member)
-            total = total + weight * np.asarray(values if rows is None else values[rows], dtype=np.float64)
-        return np.asarray(total, dtype=np.float32)
-
-
-def _better(fits: Iterable[_Fit | None], metric: Metric) -> _Fit | None:
-    best: _Fit | None = None
-    for fit in fits:
-        if fit is not None and (best is None or metric.better(fit.score, best.score)):
-            best = fit
-    return best
-
-
-def _finish(
-    fit: _Fit,
-    best: _Single,
-    scored: _Scored,
-    lifted: tuple[str, ...],
-    evidence: Gain | None,
-    notes: Sequence[str],
-) -> Blend:
-    metric, names = scored.metric, fit.reader.names
-    said = list(notes)
-    if fit.method == "equal":
-        said.append("The candidates are near-duplicates: a plain average, no fitted weights.")
-    if fit.reader.mean == "rank":
-        said.append("A mean of ranks scored better than a mean of the predictions.")
-    if evidence is not None:
-        outcome = f"lifts {', '.join(lifted)}" if lifted else "lifts no rule"
-        said.append(
-            f"Cross-fitted evidence {outcome}: {evidence.mean:+.5g} against the best within the rules, "
-            f"t = {evidence.t:.2f}."
+    def _notes(
+        self, chosen: Candidate, score: float, held: bool, lifted: Sequence[str], evidence: Gain | None
+    ) -> Iterator[str]:
+        """What a person should know of the blend, in sentences."""
+        yield from self.notes
+        metric, folds = self.scorer.metric, self.scorer.folds
+        if chosen.way.method == "equal":
+            yield "A plain average: fitted weights are not allowed, or not better by more than noise."
+        if chosen.way.mean == "rank":
+            yield "A mean of ranks scored better than a mean of the predictions."
+        if chosen.post is not None:
+            yield f"Afterwards: {chosen.post.kind} {', '.join(f'{value:.4g}' for value in chosen.post.values)}."
+        if evidence is not None:
+            outcome = f"lifts {', '.join(lifted)}" if lifted else "lifts no rule"
+            yield (
+                f"Cross-fitted evidence {outcome}: {evidence.mean:+.5g} against the best within the rules, "
+                f"t = {evidence.t:.2f}."
+            )
+        searched, covered = self.search.views[0][1].rows, int(folds.covered.sum())
+        if searched < covered:
+            yield f"Members and weights were searched on {searched} of {covered} rows."
+        yield (
+            f"In-sample {chosen.in_sample:.6g}, cross-fitted {chosen.score:.6g}: "
+            f"{metric.gain(chosen.in_sample, chosen.score):.2g} of optimism in members and weights."
         )
-    optimism = metric.gain(fit.in_sample, fit.score)
-    said.append(f"In-sample {fit.in_sample:.6g}, cross-fitted {fit.score:.6g}: optimism {optimism:.2g}.")
-    test = sum(weight * fit.reader.test(member).astype(np.float64) for member, weight in fit.final)
-    return Blend(
-        members=tuple(names[member] for member, _ in fit.final),
-        weights=tuple(weight for _, weight in fit.final),
-        oof=fit.oof,
-        test=np.asarray(test, dtype=np.float32),
-        score=fit.score,
-        fold_scores=fit.fold_scores,
-        in_sample=fit.in_sample,
-        optimism=optimism,
-        mean=fit.reader.mean,
-        method=fit.method,
-        best=names[best.member],
-        best_score=best.score,
-        gain=scored.gain(fit.fold_scores, best.fold_scores),
-        lifted=lifted,
-        evidence=evidence,
-        notes=tuple(said),
-    )
+        if held:
+            yield (
+                f"With the choice among ways held out as well {score:.6g}: "
+                f"{metric.gain(chosen.score, score):.2g} of optimism in the choice."
+            )
+        else:
+            yield "The choice among ways could not be held out: it takes three folds."
+
+    def _why_none(self, best: int, evidence: Gain | None) -> str:
+        tried = len(self.names)
+        said = f"No blend within the rules is better than {self.names[best]} alone ({tried} predictions tried)."
+        if evidence is not None:
+            said += (
+                f" One without the rules gains {evidence.mean:+.5g} with t = {evidence.t:.2f}; it would take a t of "
+                f"{required_t(self.limits.min_t, evidence.n):.2f}."
+            )
+        return said
+
+    def _empty(self, reader: Reader) -> np.ndarray:
+        return np.full(reader.oof(0).shape, np.nan, dtype=np.float32)
 
 
-def _no_blend(best: str, size: int, evidence: Gain | None, min_t: float) -> BlendError:
-    measured = ""
-    if evidence is not None:
-        measured = (
-            f" Without the rules one would gain {evidence.mean:+.5g}, t = {evidence.t:.2f}; "
-            f"to lift them takes {required_t(min_t, evidence.n):.2f}."
-        )
-    return BlendError(
-        f"No blend of these {size} predictions within the rules is better than {best} alone.{measured}",
-        hint="A model of another family, or better features, gives a blend more to work with.",
-    )
-
-
-def _score(metric: Metric, y: np.ndarray, pred: np.ndarray, mask: np.ndarray) -> float:
-    """The metric on some rows; NaN where it is not defined there (one class only)."""
-    try:
-        return metric.score(y, pred, mask=mask)
-    except MetricError:
-        return float("nan")
+def _nearest(fits: Mapping[Way, Fitted], way: Way) -> Fitted:
+    """The same way, or where some of the rows do not allow it the nearest simpler one."""
+    for free in dict.fromkeys((way.free, False)):
+        for method in dict.fromkeys((way.method, "climb", "equal")):
+            found = fits.get(replace(way, free=free, method=method))
+            if found is not None:
+                return found
+    raise KeyError(way)

@@ -145,7 +145,7 @@ def check_gate(
         fold_score: Of the running experiment.
         best_fold_score: Of best_single on the same fold; None when there is none yet.
         best_score: Of best_single over all folds.
-        evidence: What a mix with best_single gains over best_single on that fold (``blending.mix_gain``).
+        evidence: What a mix with best_single gains over best_single on that fold (``gatemix.mix_gain``).
     """
     rule = rules["fold1-gate"]
     if not rule.active:

@@ -19,12 +19,12 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
 from experiments.arrays import read_archive
-from experiments.blending import mix_gain
 from experiments.context import context_values
 from experiments.errors import MetricError, PredictionError
 from experiments.files import sha256_text, write_atomic
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
+from experiments.gatemix import mix_gain
 from experiments.predictions import check_prediction, join_oof, join_test, load_array
 from experiments.rules import Ruling, check_gate
 from experiments.schema import Row
