@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.blender import survey_pool
 from autokaggle_tui.loop.desk import Desk, PhaseResult
 from autokaggle_tui.loop.planning import past_experiments
 from autokaggle_tui.loop.runner import Runner, RunResult
-from autokaggle_tui.loop.scoring import load_pool, settle
+from autokaggle_tui.loop.scoring import settle
 from autokaggle_tui.loop.verdicts import record_rulings
 from autokaggle_tui.workspace import round_name
 from backends.models.tasks import CampaignView
-from experiments.blending import fit_blend
+from experiments.blendreport import report_lines
 from experiments.code import normalised_code_sha
 from experiments.files import sha256_text, write_atomic
 from experiments.plan import PlanHeader
-from experiments.pool import BlendError, PoolMember
-from experiments.rules import Ruling, blend_limits, blocking, check_code
-from experiments.rulings import gain_figures
+from experiments.pool import BlendError
+from experiments.rules import blocking, check_code
 from experiments.schema import Row
 
 FIX_ATTEMPTS = 2
@@ -83,8 +83,9 @@ class Experimenter:
             return settled
         self._open(name, number, kind="blend", family="blend", idea=idea, source=source)
         started = time.monotonic()
-        result, weights = await asyncio.to_thread(self._fit, load_pool(self.campaign), members)
+        result, weights, report = await self._fit(members)
         with self.campaign.registry.transaction():
+            self.campaign.registry.upsert("blends", experiment=name, report=report)
             for fold, score in result.fold_scores.items():
                 self.campaign.registry.upsert(
                     "folds",
@@ -102,28 +103,19 @@ class Experimenter:
             self.campaign, name, result, seconds=time.monotonic() - started, members=list(weights.items())
         )
 
-    def _fit(self, pool: Mapping[str, PoolMember], members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float]]:
-        campaign = self.campaign
+    async def _fit(self, members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float], dict[str, Any]]:
         try:
-            blend = fit_blend(
-                pool,
-                campaign.competition.y,
-                campaign.folds,
-                campaign.metric,
-                limits=blend_limits(campaign.rules),
-                members=members,
-            )
+            found = await survey_pool(self.campaign, members)
         except BlendError as error:
-            return RunResult("discard", error.message, {}, None, None, error.message), {}
+            return RunResult("discard", error.message, {}, None, None, error.message), {}, {"reason": error.message}
+        log = "\n".join(report_lines(found.report))
+        blend = found.survey.blend
+        if blend is None:
+            return RunResult("discard", found.survey.reason, {}, None, None, log), {}, found.report
         weights = dict(zip(blend.members, blend.weights, strict=True))
-        log = blend.describe()
-        rulings: tuple[Ruling, ...] = ()
-        if blend.evidence is not None:
-            figures = gain_figures(blend.evidence)
-            said = f"lifted by cross-fitted evidence: {blend.evidence.mean:+.5g}, t = {blend.evidence.t:.2f}"
-            rulings = tuple(Ruling(rule, "warn", said, figures) for rule in blend.lifted)
-        scores = dict(enumerate(blend.fold_scores))
-        return RunResult("complete", "", scores, blend.oof, blend.test, log, rulings=rulings), weights
+        scores = {fold: score for fold, score in enumerate(blend.fold_scores) if math.isfinite(score)}
+        result = RunResult("complete", "", scores, blend.oof, blend.test, log, rulings=found.rulings)
+        return result, weights, found.report
 
     async def _run(
         self, number: int, name: str, header: PlanHeader, code: str, attempt: int

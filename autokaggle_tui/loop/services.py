@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.blender import survey_pool
 from autokaggle_tui.loop.planning import plan_rulings
-from autokaggle_tui.loop.scoring import load_pool
 from backends.compute.sandbox import Sandbox
 from backends.compute.scripts import ScriptResult, run_script
-from experiments.blending import fit_blend
+from experiments.blendreport import report_lines
 from experiments.competition import data_files
 from experiments.plan import PlanError, parse_plan
-from experiments.rules import blend_limits
-from experiments.text import score_text
 
 PYTHON_SECONDS = 120.0
 PYTHON_CHARS = 8_000
@@ -52,23 +50,10 @@ class LoopServices:
         """Fit a blend as a planned round would, and tell of it; nothing is kept.
 
         Raises:
-            BlendError: There is none, or a member is unknown.
+            BlendError: Fewer than two usable predictions, or a member is unknown.
         """
-        campaign = self.campaign
-        pool = load_pool(campaign)
-        limits = blend_limits(campaign.rules)
-        blend = await asyncio.to_thread(
-            fit_blend,
-            pool,
-            campaign.competition.y,
-            campaign.folds,
-            campaign.metric,
-            limits=limits,
-            members=tuple(members),
-        )
-        against = f"best single {blend.best} {score_text(blend.best_score)}"
-        gain = f"gain over it {blend.gain.mean:+.5g}, t = {blend.gain.t:.2f}"
-        return "\n".join([blend.describe(), against, gain])
+        found = await survey_pool(self.campaign, members)
+        return "\n".join(report_lines(found.report))
 
     async def run_python(self, code: str) -> str:
         """Run a script beside the data files; what it printed and how it ended.

@@ -1,0 +1,55 @@
+"""Blends of a campaign's pool: surveyed under the rules in force, for a planned round, an agent or a person."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.scoring import load_pool
+from experiments.blending import Survey, survey_blends
+from experiments.blendreport import blend_report, chosen_rulings
+from experiments.rules import Ruling, blend_limits
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """A survey with what the rules say.
+
+    Attributes:
+        report: ``blendreport.blend_report``.
+        rulings: Of the blend that was taken.
+    """
+
+    survey: Survey
+    report: dict[str, Any]
+    rulings: tuple[Ruling, ...]
+
+
+async def survey_pool(campaign: Campaign, members: Sequence[str] = ()) -> Surveyed:
+    """Try every way of blending the pool, or some of it; nothing is kept.
+
+    Raises:
+        BlendError: Fewer than two usable predictions, or an unknown member.
+    """
+    pool = load_pool(campaign)
+    scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
+    rules = campaign.rules
+
+    def work() -> Surveyed:
+        survey = survey_blends(
+            pool,
+            campaign.competition.y,
+            campaign.folds,
+            campaign.metric,
+            limits=blend_limits(rules),
+            members=members,
+            seed=campaign.config.seed,
+            threads=campaign.slots * campaign.threads,
+        )
+        report = blend_report(survey, rules, campaign.metric, scores)
+        return Surveyed(survey, report, chosen_rulings(survey, rules, campaign.metric, scores))
+
+    return await asyncio.to_thread(work)

@@ -1,0 +1,232 @@
+"""What a survey of blends says to a person and to other programs: every candidate, and what the rules say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.blends import Candidate, Survey
+from experiments.metrics import Metric
+from experiments.rules import BlendMember, Rules, Ruling, blocking, check_blend
+from experiments.rulings import finite, gain_figures
+
+PAIR_RULES = frozenset({"stacking-correlation", "diversity-threshold"})
+MANY = 12
+"""Candidates shown in text."""
+
+
+def blend_report(
+    survey: Survey, rules: Rules, metric: Metric, scores: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """The survey as JSON-able figures.
+
+    Args:
+        scores: Of the members over all covered rows, where they are known better than from the survey.
+
+    Returns:
+        ``metric``, ``direction``, ``best`` (the best single model), ``members`` (each with what the rules say of it
+        beside the better ones), ``candidates`` (each with the rules' word; one may be ``chosen``), ``chosen`` (None,
+        or the blend as it would stand), ``reason`` (why there is none) and ``left_out``.
+    """
+    known = {name: (scores or {}).get(name, score) for name, score in zip(survey.names, survey.scores, strict=True)}
+    pairs = _pairs(survey)
+    judge = _Judge(rules, metric, known, pairs, known[survey.best])
+    blend = survey.blend
+    chosen: dict[str, Any] | None = None
+    if blend is not None:
+        first = survey.candidates[0]
+        chosen = {
+            **_candidate(first, metric),
+            "score": finite(blend.score),
+            "cross_fitted": finite(blend.cross_fitted),
+            "optimism": {
+                "fit": finite(metric.gain(blend.in_sample, blend.cross_fitted)),
+                "choice": finite(metric.gain(blend.cross_fitted, blend.score)),
+            },
+            "gain": gain_figures(blend.gain),
+            "fold_scores": [finite(score) for score in blend.fold_scores],
+            "lifted": list(blend.lifted),
+            "rulings": [_ruling(one) for one in judge.blend(first)],
+            "notes": list(blend.notes),
+        }
+    return {
+        "metric": metric.name,
+        "direction": metric.direction,
+        "best": {"name": survey.best, "score": finite(known[survey.best])},
+        "members": judge.members(),
+        "candidates": [
+            {
+                **_candidate(one, metric),
+                "rulings": [_ruling(ruling) for ruling in judge.blend(one)],
+                "allowed": not blocking(judge.blend(one)),
+                "chosen": blend is not None and place == 0,
+            }
+            for place, one in enumerate(survey.candidates)
+        ],
+        "chosen": chosen,
+        "reason": survey.reason,
+        "left_out": list(survey.left_out),
+    }
+
+
+def chosen_rulings(survey: Survey, rules: Rules, metric: Metric, scores: Mapping[str, float]) -> tuple[Ruling, ...]:
+    """What the rules say of the blend that was taken; empty without one."""
+    if survey.blend is None:
+        return ()
+    known = {name: scores.get(name, score) for name, score in zip(survey.names, survey.scores, strict=True)}
+    return _Judge(rules, metric, known, _pairs(survey), known[survey.best]).blend(survey.candidates[0])
+
+
+class _Judge:
+    """The rules, asked about members and blends of one pool."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        metric: Metric,
+        scores: Mapping[str, float],
+        pairs: Mapping[tuple[str, str], float],
+        best: float,
+    ) -> None:
+        self.rules, self.metric, self.scores, self.pairs, self.best = rules, metric, scores, pairs, best
+
+    def blend(self, one: Candidate) -> tuple[Ruling, ...]:
+        """Of a whole blend."""
+        return check_blend(
+            self.rules,
+            [BlendMember(name, self.scores[name]) for name in one.members],
+            correlations=self.pairs,
+            best_score=self.best,
+            direction=self.metric.direction,
+            bounded=self.metric.bounded,
+            fitted=one.way.method != "equal",
+            evidence=one.evidence,
+        )
+
+    def members(self) -> list[dict[str, Any]]:
+        """Of each prediction, best first: beside the one of the better ones that is most like it."""
+        order = sorted(self.scores, key=lambda name: self._behind(name))
+        found: list[dict[str, Any]] = []
+        kept: list[str] = []
+        for name in order:
+            near = max(kept, key=lambda other: self.pairs[other, name], default=None)
+            rulings = self._member(name, near)
+            bad = [ruling for ruling in rulings if ruling.verdict != "pass"]
+            if not any(ruling.rule == "stacking-correlation" for ruling in bad):
+                kept.append(name)
+            found.append(
+                {
+                    "name": name,
+                    "score": finite(self.scores[name]),
+                    "behind": finite(self._behind(name)),
+                    "nearest": None
+                    if near is None
+                    else {"name": near, "correlation": round(self.pairs[near, name], 6)},
+                    "verdict": "blocked" if blocking(bad) else "warned" if bad else "allowed",
+                    "rulings": [_ruling(ruling) for ruling in bad],
+                }
+            )
+        return found
+
+    def _member(self, name: str, near: str | None) -> Sequence[Ruling]:
+        both = [name] if near is None else [near, name]
+        said = check_blend(
+            self.rules,
+            [BlendMember(other, self.best if other != name else self.scores[name]) for other in both],
+            correlations=self.pairs,
+            best_score=self.best,
+            direction=self.metric.direction,
+            bounded=self.metric.bounded,
+        )
+        return [ruling for ruling in said if ruling.rule in PAIR_RULES]
+
+    def _behind(self, name: str) -> float:
+        return self.metric.gain(self.best, self.scores[name])
+
+
+def report_lines(report: Mapping[str, Any]) -> list[str]:
+    """The report in lines of text, the members that matter first."""
+    best = report["best"]
+    lines = [f"best single  {best['name']} {_number(best['score'])} ({report['metric']})"]
+    chosen = report["chosen"]
+    if chosen is None:
+        lines.append(f"no blend     {report['reason']}")
+    else:
+        gain = chosen["gain"]
+        lines += [
+            f"blend        {_way(chosen)}: {_weights(chosen['members'])}",
+            f"score        {_number(chosen['score'])}, {_gain(gain)} over {best['name']}",
+            *(f"             {note}" for note in chosen["notes"]),
+        ]
+    lines.append("candidates   score, gain over the best single model, and what the rules say")
+    for one in report["candidates"][:MANY]:
+        mark = "*" if one["chosen"] else " " if one["allowed"] else "x"
+        said = "; ".join(
+            f"{ruling['rule']} ({ruling['verdict']})" for ruling in one["rulings"] if ruling["verdict"] != "pass"
+        )
+        lines.append(
+            f" {mark} {_number(one['score'])}  {_gain(one['gain'])}  {_way(one)}, {len(one['members'])} members  {said}"
+        )
+    out = [member for member in report["members"] if member["verdict"] != "allowed"]
+    lines += [
+        f"{member['verdict']:<12} {member['name']}: " + " ".join(ruling["reason"] for ruling in member["rulings"])
+        for member in out[:MANY]
+    ]
+    if len(out) > MANY:
+        lines.append(f"             and {len(out) - MANY} more (--json has all)")
+    return [*lines, *report["left_out"]]
+
+
+def _candidate(one: Candidate, metric: Metric) -> dict[str, Any]:
+    return {
+        "method": one.way.method,
+        "mean": one.way.mean,
+        "treatment": None if one.post is None else one.post.to_json(),
+        "free": one.way.free,
+        "members": [[name, round(weight, 6)] for name, weight in zip(one.members, one.weights, strict=True)],
+        "score": finite(one.score),
+        "in_sample": finite(one.in_sample),
+        "optimism": finite(metric.gain(one.in_sample, one.score)),
+        "gain": gain_figures(one.gain),
+    }
+
+
+def _ruling(ruling: Ruling) -> dict[str, Any]:
+    return {
+        "rule": ruling.rule,
+        "verdict": ruling.verdict,
+        "reason": ruling.reason,
+        "figures": dict(ruling.figures),
+    }
+
+
+def _pairs(survey: Survey) -> dict[tuple[str, str], float]:
+    rows = np.asarray(survey.correlations)
+    names = survey.names
+    return {(names[i], names[j]): float(rows[i, j]) for i in range(len(names)) for j in range(len(names)) if i != j}
+
+
+def _way(one: Mapping[str, Any]) -> str:
+    said = {"equal": "plain average", "climb": "hill climbing", "optimised": "optimum of the metric"}
+    words = said.get(one["method"], f"{one['method']} stack")
+    words += " of ranks" if one["mean"] == "rank" else ""
+    treatment = one["treatment"]
+    words += f" + {treatment['kind'].replace('_', ' ')}" if treatment else ""
+    return words + (" (rules lifted)" if one["free"] else "")
+
+
+def _weights(members: Sequence[Sequence[Any]]) -> str:
+    shown = ", ".join(f"{name} {weight:.3f}" for name, weight in members[:MANY])
+    return shown + (f" and {len(members) - MANY} more" if len(members) > MANY else "")
+
+
+def _gain(figures: Mapping[str, Any]) -> str:
+    gain, error, t = figures["gain"], figures["se"], figures["t"]
+    said = "gain ?" if gain is None else f"{gain:+.5g}"
+    return said + ("" if error is None else f" ± {error:.2g}") + ("" if t is None else f" (t {t:.2f})")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6g}"
