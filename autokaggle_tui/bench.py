@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from autokaggle_tui.campaign import Campaign, open_campaign
+from autokaggle_tui.campaign import Campaign, load_data, open_campaign
 from autokaggle_tui.commander import Commander, last_command
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.control import Control, RunClock
@@ -27,6 +27,7 @@ from autokaggle_tui.live import Live
 from autokaggle_tui.loop.asking import Asker
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
+from autokaggle_tui.loop.imports import import_folder
 from autokaggle_tui.loop.purse import Purse
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.services import LoopServices
@@ -40,8 +41,7 @@ from backends.compute.local import LocalCompute
 from backends.models.opening import Opener
 from backends.platforms.base import Platform
 from backends.platforms.local_platform import LocalPlatform
-from experiments.competition import load_competition
-from experiments.errors import AutokaggleError, ConfigError, WorkspaceError
+from experiments.errors import AutokaggleError, WorkspaceError
 from experiments.files import make_folder, remove_tree
 from experiments.foldcache import FoldCache
 from experiments.registry import Clock, Registry
@@ -88,11 +88,7 @@ async def open_bench(
         AutokaggleError: The workspace is busy, or its settings or data cannot be used.
     """
     config = load_config(workspace.root)
-    if config.existing_oof_dir is not None and not config.path(workspace.root, config.existing_oof_dir).is_dir():
-        raise ConfigError(
-            f"{workspace.config}: existing_oof_dir: {config.existing_oof_dir} is no folder.",
-            hint="Name the folder with NAME_oof.npy and NAME_test.npy, or leave the field out.",
-        )
+    import_folder(workspace, config)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(hangups_ignored())
         stack.enter_context(workspace.locked())
@@ -110,9 +106,7 @@ async def open_bench(
         stack.push_async_callback(compute.close)
         starting = asyncio.create_task(compute.start())
         stack.push_async_callback(_abandon, starting)
-        metric = config.metric(workspace.root)
-        spec, folder = config.spec(), config.data_path(workspace.root)
-        competition = await asyncio.to_thread(load_competition, spec, folder, metric=metric)
+        competition, metric = await asyncio.to_thread(load_data, workspace, config)
         make_folder(workspace.rounds)
         workspace.sweep()
         registry = Registry(workspace.facts, clock=clock)

@@ -12,7 +12,7 @@ from autokaggle_tui.live import Live
 from autokaggle_tui.memory import recall
 from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView
-from experiments.competition import Competition
+from experiments.competition import Competition, load_competition
 from experiments.errors import DataError, RuleError, WorkspaceError
 from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
@@ -107,10 +107,20 @@ class Campaign:
         return self._data
 
 
+def load_data(workspace: Workspace, config: Config) -> tuple[Competition, Metric]:
+    """What config.json says of the competition, read.
+
+    Raises:
+        AutokaggleError: The data cannot be used, or the metric is unknown.
+    """
+    metric = config.metric(workspace.root)
+    return load_competition(config.spec(), config.data_path(workspace.root), metric=metric), metric
+
+
 def open_campaign(
     workspace: Workspace, config: Config, competition: Competition, metric: Metric, registry: Registry, live: Live
 ) -> Campaign:
-    """Bring a workspace's data and registry together for the engine.
+    """Bring a workspace's data and registry together; with a registry that is looked at, nothing is written.
 
     Raises:
         AutokaggleError: The rules or the folds cannot be read.
@@ -121,7 +131,7 @@ def open_campaign(
     spec = competition.spec
     _unchanged(registry, {"metric": spec.metric, "target": spec.target, "data": competition.data_hash})
     _unchanged(registry, {"cross-validation": _recipe(competition)})
-    folds = _folds(workspace, competition, registry.fact("folds"))
+    folds = _folds(workspace, competition, registry)
     _unchanged(registry, {"folds": folds.digest})
     slots, threads = config.compute.resolve()
     return Campaign(
@@ -138,12 +148,18 @@ def open_campaign(
     )
 
 
-def _folds(workspace: Workspace, competition: Competition, known: str | None) -> Folds:
+def _folds(workspace: Workspace, competition: Competition, registry: Registry) -> Folds:
     """The folds on file, or new ones put on file: a library's update must not move them.
 
     A file that is lost is made again only if the same folds come of it.
     """
     path = workspace.root / "folds.npz"
+    known = registry.fact("folds")
+    if known is None and registry.looking:
+        raise WorkspaceError(
+            f"the engine in {workspace.root} is only starting: it has made no folds yet.",
+            hint="Give the same command again in a moment.",
+        )
     try:
         if known is not None:
             return Folds.load(path)
@@ -153,7 +169,8 @@ def _folds(workspace: Workspace, competition: Competition, known: str | None) ->
             raise
     else:
         folds = _make_folds(competition)
-    folds.save(path)
+    if not registry.looking:
+        folds.save(path)
     return folds
 
 
@@ -171,14 +188,18 @@ def _recipe(competition: Competition) -> str:
 
 
 def _unchanged(registry: Registry, now: Mapping[str, str]) -> None:
+    known = {name: registry.fact(name) for name in now}
     for name, value in now.items():
-        before = registry.fact(name)
+        before = known[name]
         if before is not None and before != value:
             shown = f" (was {before}, is {value})" if name not in ("data", "folds") else ""
             raise WorkspaceError(
                 f"the {name} changed since this campaign began{shown}: its scores could not be compared any more.",
                 hint="Put it back as it was, or begin a new campaign with `autokaggle-tui init` in another folder.",
             )
+    if registry.looking:
+        return
     with registry.transaction():
         for name, value in now.items():
-            registry.set_fact(name, value)
+            if known[name] is None:
+                registry.set_fact(name, value)

@@ -15,7 +15,7 @@ from autokaggle_tui.control import StopRun
 from autokaggle_tui.exports import export_all
 from autokaggle_tui.interrupts import INTERRUPTED
 from autokaggle_tui.loop.closing import Closing
-from autokaggle_tui.loop.imports import import_predictions
+from autokaggle_tui.loop.imports import import_folder, import_predictions
 from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.staff import ROLES
@@ -99,9 +99,9 @@ class Session:
     async def _play(self, run: Row) -> str:
         bench = self.bench
         reconcile(bench.campaign, bench.platform)
-        config, root = bench.campaign.config, bench.campaign.workspace.root
-        if config.existing_oof_dir is not None:
-            await import_predictions(bench.campaign, config.path(root, config.existing_oof_dir))
+        folder = import_folder(bench.campaign.workspace, bench.campaign.config)
+        if folder is not None:
+            await import_predictions(bench.campaign, folder)
         self._tell_platform()
         return await self._orchestrator(run).play()
 

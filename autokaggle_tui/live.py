@@ -23,8 +23,9 @@ class Live:
     Adjacent deltas of one role and kind are merged into one row.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._connection = open_live(path)
+    def __init__(self, path: Path | None) -> None:
+        """Begin with what is there; None keeps nothing, for where nobody watches."""
+        self._connection = open_live(Path(":memory:") if path is None else path)
         self._stream: list[list[Any]] = []
         self._logs: list[tuple[Any, ...]] = []
         self._flushed = time.monotonic()

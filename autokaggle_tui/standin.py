@@ -63,18 +63,16 @@ def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
     """Open the campaign as an engine does, but for its slots, and let the engine's commander carry it out."""
     # What reads data takes seconds to import; hints and retrospectives do not wait for it.
     from autokaggle_tui.bench import open_platform
-    from autokaggle_tui.campaign import open_campaign
+    from autokaggle_tui.campaign import load_data, open_campaign
     from autokaggle_tui.config import load_config
     from autokaggle_tui.control import Control
     from autokaggle_tui.exports import export_all
     from autokaggle_tui.live import Live
     from autokaggle_tui.loop.submitting import reconcile
-    from experiments.competition import load_competition
 
     try:
         config = load_config(workspace.root)
-        metric = config.metric(workspace.root)
-        competition = load_competition(config.spec(), config.data_path(workspace.root), metric=metric)
+        competition, metric = load_data(workspace, config)
         with contextlib.closing(Live(workspace.live)) as live:
             campaign = open_campaign(workspace, config, competition, metric, registry, live)
             platform = open_platform(config, campaign)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from experiments.redaction import armed
-from experiments.schema import Row, decode, open_facts
+from experiments.schema import Row, decode, open_facts, open_viewer
 
 BUSY_MILLISECONDS = 1000
 """How long SQLite waits for a busy file by itself; then ``on_wait`` is called, and it is tried again."""
@@ -43,16 +43,18 @@ class Registry:
         on_event: Called with each event row after its transaction has committed.
         on_wait: Called about every second while another program keeps a statement from the file, with the seconds so
             far. Somebody who only looks is no reason to end a run; what it raises does.
+        looking: The facts are another program's to write: events are told and not kept, SQLite refuses the rest.
     """
 
-    def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
+    def __init__(self, path: Path, *, clock: Clock = time.time, looking: bool = False) -> None:
         self.path = path
+        self.looking = looking
         self._clock = clock
         self._now: float | None = None
         self.run: str | None = None
         self.on_event: Callable[[Row], None] = lambda _row: None
         self.on_wait: Callable[[float], None] = lambda _seconds: None
-        self._connection = open_facts(path)
+        self._connection = open_viewer(path) if looking else open_facts(path)
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         self._db = _Facts(self._connection)
         self._pending: list[Row] = []
@@ -147,8 +149,11 @@ class Registry:
 
     def event(self, kind: str, /, *, round: int | None = None, **data: Any) -> None:
         """Append to the event log; listeners hear of it once it is committed."""
+        told = armed().hide_all(data)
+        if self.looking:
+            self.on_event({"id": None, "at": self.clock(), "run": None, "round": round, "kind": kind, "data": told})
+            return
         with self.transaction():
-            told = armed().hide_all(data)
             row: Row = {"at": self.clock(), "run": self.run, "round": round, "kind": kind, "data": told}
             row["id"] = self.insert("events", **row)
             self._pending.append(row)

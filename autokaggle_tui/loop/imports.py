@@ -8,12 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.config import Config
 from autokaggle_tui.loop.scoring import correlations, names, nearest
-from experiments.errors import MetricError, PredictionError
+from autokaggle_tui.workspace import Workspace
+from experiments.errors import ConfigError, MetricError, PredictionError
 from experiments.predictions import array_sha, check_prediction, load_array, save_array
 from experiments.registry import pairs
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def import_folder(workspace: Workspace, config: Config) -> Path | None:
+    """Where predictions made elsewhere lie, or None when config.json names no place.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    if config.existing_oof_dir is None:
+        return None
+    folder = config.path(workspace.root, config.existing_oof_dir)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{workspace.config}: existing_oof_dir: {config.existing_oof_dir} is no folder.",
+            hint="Name the folder with NAME_oof.npy and NAME_test.npy, or leave the field out.",
+        )
+    return folder
 
 
 async def import_predictions(campaign: Campaign, folder: Path) -> None:

@@ -84,7 +84,7 @@ def _gain(campaign: Campaign, ours: Mapping[int, float], theirs: Mapping[int, fl
 def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
     """Every prediction a blend may choose from, memory-mapped.
 
-    A prediction whose files are gone or damaged leaves the pool, with a warning.
+    A prediction whose files are gone or damaged leaves the pool, with a warning; whoever only looks leaves it out.
     """
     registry, rounds = campaign.registry, campaign.workspace.rounds
     found: dict[str, PoolMember] = {}
@@ -92,6 +92,9 @@ def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
         try:
             found[row["id"]] = PoolMember(load_array(rounds / row["oof"]), load_array(rounds / row["test"]))
         except PredictionError as error:
+            if registry.looking:
+                registry.event("warning", text=f"{row['id']} is left out: {error.message}")
+                continue
             with registry.transaction():
                 # What is read by ``ended_at`` sees the change, even if the clock was set back.
                 registry.execute(
