@@ -23,7 +23,7 @@ from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.preflighting import try_model
 from autokaggle_tui.pruning import mark, prunable, remove
 from autokaggle_tui.sizes import size_text
-from autokaggle_tui.workspace import Workspace, round_name, round_number
+from autokaggle_tui.workspace import Workspace, experiment_name
 from backends.models.names import check_model
 from backends.models.settings import ModelSettings
 from backends.models.tasks import Role
@@ -316,6 +316,4 @@ def waiting(registry: Registry) -> list[Row]:
 
 def _wanted(row: Row) -> str:
     """The experiment that is asked for: ``R07`` for ``7``, ``r7`` and ``R07``; empty for the champion."""
-    name = clean(str(row["args"].get("experiment") or "")).strip()
-    number = round_number(name)
-    return name if number is None else round_name(number)
+    return experiment_name(clean(str(row["args"].get("experiment") or "")))

@@ -9,7 +9,9 @@ import click
 from click.exceptions import Exit
 
 from autokaggle_tui.interrupts import leaving_at_once
-from autokaggle_tui.options import json_option, place_of, say, workspace_option
+from autokaggle_tui.options import json_option, place_of, say, tell, workspace_option
+from autokaggle_tui.workspace import experiment_name
+from experiments.text import clean
 
 
 @click.command()
@@ -93,5 +95,29 @@ def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
         raise Exit(1)
 
 
-LOOKS = (status, rounds, show, submissions, doctor)
+@click.command()
+@click.argument("names", metavar="[RNN]...", nargs=-1, help="Choose among these only: R07, 7, T01, an imported name.")
+@workspace_option
+@json_option
+@click.pass_context
+def blend(ctx: click.Context, names: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
+    """Try every way of blending the pool: what the rules allow and what it would be worth. Nothing is kept."""
+    place = place_of(ctx, workspace)
+    with leaving_at_once():
+        from autokaggle_tui.loop.blender import survey_of
+        from autokaggle_tui.poolview import opened_pool
+        from experiments.blendreport import report_lines
+
+    with opened_pool(place, tell) as campaign:
+        work = survey_of(campaign, [experiment_name(name) for name in names])
+        # Nothing is written from here on.
+        with leaving_at_once():
+            report = work().report
+    if as_json:
+        say(report)
+    else:
+        print("\n".join(map(clean, report_lines(report))))
+
+
+LOOKS = (status, rounds, show, blend, submissions, doctor)
 """In the order of the help."""

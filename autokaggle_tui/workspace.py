@@ -26,6 +26,12 @@ def round_number(name: str) -> int | None:
     return None if found is None else int(found[1])
 
 
+def experiment_name(text: str) -> str:
+    """An experiment as a person names it: ``R07`` for ``7``, ``r7`` and ``R07``; any other name as it is."""
+    number = round_number(text)
+    return text.strip() if number is None else round_name(number)
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Paths of one campaign; creating the object touches nothing."""

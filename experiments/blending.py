@@ -18,13 +18,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from experiments.blendcontest import Outcome, Scores, contest
 from experiments.blends import Blend, Candidate, Survey
 from experiments.blendsearch import BlendSearch, Fitted, Way
 from experiments.correlation import correlation_matrix
 from experiments.folds import Folds
 from experiments.metrics import Metric
 from experiments.objectives import make_problem
-from experiments.pool import BlendError, PoolMember, Reader, mid_ranks, usable
+from experiments.pool import BlendError, Mean, PoolMember, Reader, mid_ranks, usable
 from experiments.rules import TOLERANCE, BlendLimits
 from experiments.scorer import Scorer
 from experiments.significance import Gain, required_t
@@ -33,8 +34,6 @@ __all__ = ["Blend", "BlendError", "Candidate", "PoolMember", "Survey", "fit_blen
 
 # Folds are held out together in at most so many parts: pairs of parts are fitted, and ten folds have 45.
 MAX_PARTS = 5
-# Two ways whose difference has a smaller t than this are level, and the simpler one is taken.
-LEVEL_T = 0.5
 
 
 def fit_blend(
@@ -118,11 +117,12 @@ class _Survey:
     def run(self) -> Survey:
         costs = self.search.singles()
         best = int(np.argmin(costs))
-        base_folds = self.scorer.by_fold(self.search.reader("arithmetic").oof(best))
+        base = self.scorer.by_fold(self.search.reader("arithmetic").oof(best))
         full = self._alive(self.search.fits())
         crossed = self._crossed(full, dict(enumerate(self.parts)))
-        candidates = self._candidates(full, crossed, base_folds)
-        choice, evidence = self._choose(crossed, None, base_folds)
+        won = contest(self.scorer, self.limits, crossed, base)
+        choice = won.choice
+        candidates = self._candidates(full, crossed, base, won)
         sign = -1.0 if self.scorer.metric.direction == "maximize" else 1.0
         survey = Survey(
             names=tuple(self.names),
@@ -131,22 +131,27 @@ class _Survey:
             best=self.names[best],
             candidates=tuple(sorted(candidates, key=lambda one: (one.way != choice, *self._order(one)))),
             blend=None,
-            reason="" if choice else self._why_none(best, evidence),
+            reason="" if choice else self._why_none(best, won.evidence),
             left_out=tuple(self.notes),
         )
         if choice is None:
             return survey
-        held = self._held_out(crossed, base_folds)
-        blend = self._blend(survey.candidates[0], full[choice][0], held, crossed[choice], best, evidence)
+        held = self._held_out(crossed, base)
+        blend = self._blend(survey.candidates[0], full[choice][0], held, crossed[choice], best, won.evidence)
         return replace(survey, blend=blend)
 
     def _alive(self, fits: Mapping[Way, Fitted]) -> dict[Way, tuple[Fitted, float]]:
-        """Blends of two at least that are not worse in-sample than a member alone, with that score."""
-        found, alone = {}, {}
+        """Blends of two at least that are not worse in-sample than a member alone, with that score, each once."""
+        found: dict[Way, tuple[Fitted, float]] = {}
+        alone: dict[tuple[Mean, int], float] = {}
+        seen = set()
         metric, covered = self.scorer.metric, np.flatnonzero(self.scorer.folds.covered)
         for way, fit in fits.items():
-            if len(fit.members) < max(2, self.limits.min_members):
+            # To lift a rule changes nothing where the rule did not bind.
+            same = (way.mean, way.method, way.treatment, fit.members, fit.weights)
+            if len(fit.members) < max(2, self.limits.min_members) or same in seen:
                 continue
+            seen.add(same)
             reader = self.search.reader(way.mean)
             pred = self._empty(reader)
             pred[covered] = self._predict(fit, way, covered)
@@ -177,7 +182,7 @@ class _Survey:
         reader = self.search.reader(way.mean)
         return fit.predict(lambda member: reader.oof(member)[rows])
 
-    def _held_out(self, crossed: Mapping[Way, np.ndarray], base_folds: Sequence[float]) -> np.ndarray | None:
+    def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores) -> np.ndarray | None:
         """Each part predicted by the way that the others would have chosen; None when there are too few parts."""
         if len(self.parts) < 3:
             return None
@@ -186,8 +191,8 @@ class _Survey:
             others = [other for other in range(len(self.parts)) if other != part]
             inner = self._crossed(crossed, {other: self._pair(part, other) for other in others})
             folds = [fold for other in others for fold in self.parts[other]]
-            choice, _ = self._choose(inner, folds, [base_folds[fold] for fold in folds])
-            choices.append(choice or next(iter(crossed)))
+            won = contest(self.scorer, self.limits, inner, [base[fold] for fold in folds], folds)
+            choices.append(won.choice or next(iter(crossed)))
         sources = {way: crossed[way] for way in choices}
         if self.scorer.metric.prediction == "ranking" and len(sources) > 1:
             # Ways that speak on scales of their own must not meet in one ranking: each is read as its own ranks.
@@ -206,49 +211,9 @@ class _Survey:
     def _pair(self, one: int, other: int) -> tuple[int, ...]:
         return tuple(sorted(self.parts[one] + self.parts[other]))
 
-    def _choose(
-        self, crossed: Mapping[Way, np.ndarray], folds: Sequence[int] | None, base_folds: Sequence[float]
-    ) -> tuple[Way | None, Gain | None]:
-        """The way to take, and the evidence for or against one that breaks rules.
-
-        Args:
-            folds: Those that count; None for all.
-        """
-        ruled = self._simplest({way: oof for way, oof in crossed.items() if not way.free}, folds)
-        free = self._simplest({way: oof for way, oof in crossed.items() if way.free}, folds)
-        if free is None:
-            return ruled, None
-        than = base_folds if ruled is None else self.scorer.by_fold(crossed[ruled], folds)
-        evidence = self.scorer.gain(self.scorer.by_fold(crossed[free], folds), than)
-        return (free if evidence.significant(self.limits.min_t) else ruled), evidence
-
-    def _simplest(self, crossed: Mapping[Way, np.ndarray], folds: Sequence[int] | None) -> Way | None:
-        """Of the ways that are level with the best one the simplest."""
-        scores = {way: self.scorer.total(oof, folds) for way, oof in crossed.items()}
-        scores = {way: score for way, score in scores.items() if np.isfinite(score)}
-        if not scores:
-            return None
-        best = next(iter(scores))
-        for way in scores:
-            if self.scorer.metric.better(scores[way], scores[best]):
-                best = way
-        top = self.scorer.by_fold(crossed[best], folds)
-        for way in sorted(scores, key=lambda way: way.intricacy):
-            if way.intricacy >= best.intricacy:
-                break
-            gain = self.scorer.gain(top, self.scorer.by_fold(crossed[way], folds))
-            if gain.n >= 2 and gain.t < LEVEL_T:
-                return way
-        return best
-
     def _candidates(
-        self,
-        full: Mapping[Way, tuple[Fitted, float]],
-        crossed: Mapping[Way, np.ndarray],
-        base_folds: Sequence[float],
+        self, full: Mapping[Way, tuple[Fitted, float]], crossed: Mapping[Way, np.ndarray], base: Scores, won: Outcome
     ) -> Iterator[Candidate]:
-        ruled = self._simplest({way: oof for way, oof in crossed.items() if not way.free}, None)
-        than = base_folds if ruled is None else self.scorer.by_fold(crossed[ruled])
         for way, (fit, in_sample) in full.items():
             by_fold = self.scorer.by_fold(crossed[way])
             yield Candidate(
@@ -259,8 +224,8 @@ class _Survey:
                 score=self.scorer.total(crossed[way]),
                 fold_scores=by_fold,
                 in_sample=in_sample,
-                gain=self.scorer.gain(by_fold, base_folds),
-                evidence=self.scorer.gain(by_fold, than) if way.free else None,
+                gain=self.scorer.gain(by_fold, base),
+                evidence=self.scorer.gain(by_fold, won.standing[way.lifted]) if way.lifted else None,
             )
 
     def _order(self, one: Candidate) -> tuple[float, tuple[int, bool, bool]]:
@@ -279,7 +244,7 @@ class _Survey:
         oof = crossed if held is None else held
         score, by_fold = self.scorer.total(oof), self.scorer.by_fold(oof)
         alone = self.search.reader("arithmetic").oof(best)
-        lifted = self._broken(fit, chosen) if chosen.way.free else ()
+        lifted = self._broken(fit, chosen)
         return Blend(
             members=chosen.members,
             weights=chosen.weights,
@@ -314,7 +279,7 @@ class _Survey:
             and bool((pairs > limits.max_correlation).any()),
             "small-blends": limits.max_members is not None and len(taken) > limits.max_members,
         }
-        return tuple(sorted(rule for rule, is_broken in broken.items() if is_broken and rule in limits.lift))
+        return tuple(sorted(rule for rule, is_broken in broken.items() if is_broken and rule in chosen.way.lifted))
 
     def _notes(
         self, chosen: Candidate, score: float, held: bool, lifted: Sequence[str], evidence: Gain | None
@@ -365,9 +330,9 @@ class _Survey:
 
 def _nearest(fits: Mapping[Way, Fitted], way: Way) -> Fitted:
     """The same way, or where some of the rows do not allow it the nearest simpler one."""
-    for free in dict.fromkeys((way.free, False)):
+    for count in range(len(way.lifted), -1, -1):
         for method in dict.fromkeys((way.method, "climb", "equal")):
-            found = fits.get(replace(way, free=free, method=method))
+            found = fits.get(replace(way, lifted=way.lifted[:count], method=method))
             if found is not None:
                 return found
     raise KeyError(way)

@@ -184,7 +184,7 @@ def _candidate(one: Candidate, metric: Metric) -> dict[str, Any]:
         "method": one.way.method,
         "mean": one.way.mean,
         "treatment": None if one.post is None else one.post.to_json(),
-        "free": one.way.free,
+        "lifts": list(one.way.lifted),
         "members": [[name, round(weight, 6)] for name, weight in zip(one.members, one.weights, strict=True)],
         "score": finite(one.score),
         "in_sample": finite(one.in_sample),
@@ -214,7 +214,7 @@ def _way(one: Mapping[str, Any]) -> str:
     words += " of ranks" if one["mean"] == "rank" else ""
     treatment = one["treatment"]
     words += f" + {treatment['kind'].replace('_', ' ')}" if treatment else ""
-    return words + (" (rules lifted)" if one["free"] else "")
+    return words + (", rules lifted" if one["lifts"] else "")
 
 
 def _weights(members: Sequence[Sequence[Any]]) -> str:

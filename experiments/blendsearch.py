@@ -29,11 +29,11 @@ class Way:
     """One way of making a blend.
 
     Attributes:
-        free: Without the rules that evidence may lift.
+        lifted: Rules that do not bind it, because evidence may lift them.
         treatment: What is done to the mix afterwards; None for nothing.
     """
 
-    free: bool
+    lifted: tuple[str, ...]
     mean: Mean
     method: Method
     treatment: Treatment | None = None
@@ -109,16 +109,14 @@ class BlendSearch:
         """
         found: dict[Way, Fitted] = {}
         for reader, problem in self.views:
-            ruled = self._made(reader, problem, without, self.limits)
-            made = [(False, ruled)]
-            if self.limits.lift:
-                made.append((True, self._made(reader, problem, without, self.limits.lifted())))
-            for free, blends in made:
-                if free and blends is ruled:
+            known: list[list[tuple[Method, Fitted]]] = []
+            for lifted in self.limits.lifts:
+                made = self._made(reader, problem, without, self.limits.without(lifted))
+                if any(made is other for other in known):
                     continue
-                for method, plain in blends:
-                    treatment = None if plain.post is None else plain.post.kind
-                    found[Way(free, reader.mean, method, treatment)] = plain
+                known.append(made)
+                for method, fit in made:
+                    found[Way(lifted, reader.mean, method, None if fit.post is None else fit.post.kind)] = fit
         return found
 
     def _made(

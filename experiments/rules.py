@@ -8,8 +8,8 @@ one door to all of them: runs, verdicts and blends are judged here, plans and co
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.learnings import Rule, Rules
@@ -40,6 +40,8 @@ __all__ = [
 
 # A score a hair beyond a threshold by rounding (0.970 - 0.967 > 0.003) is within it.
 TOLERANCE = 1 + 1e-9
+LIFT_ORDER = ("diversity-threshold", "small-blends", "stacking-correlation")
+"""Evidence has to show for each further rule that lifting it pays, the one that does the least harm first."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,22 @@ class BlendLimits:
             return math.inf if self.max_gap is None else self.max_gap
         return math.inf if self.max_gap_share is None else self.max_gap_share * abs(best_score)
 
-    def lifted(self) -> BlendLimits:
-        """The limits with every rule in ``lift`` lifted."""
-        gap = "diversity-threshold" in self.lift
-        return BlendLimits(
-            max_correlation=None if "stacking-correlation" in self.lift else self.max_correlation,
+    def without(self, rules: Collection[str]) -> BlendLimits:
+        """The limits with these rules lifted."""
+        gap = "diversity-threshold" in rules
+        return replace(
+            self,
+            max_correlation=None if "stacking-correlation" in rules else self.max_correlation,
             max_gap=None if gap else self.max_gap,
             max_gap_share=None if gap else self.max_gap_share,
-            min_members=self.min_members,
-            max_members=None if "small-blends" in self.lift else self.max_members,
-            min_t=self.min_t,
+            max_members=None if "small-blends" in rules else self.max_members,
         )
+
+    @property
+    def lifts(self) -> tuple[tuple[str, ...], ...]:
+        """What evidence may lift, step by step: nothing, then one more rule each time."""
+        able = [rule for rule in LIFT_ORDER if rule in self.lift]
+        return tuple(tuple(able[:count]) for count in range(len(able) + 1))
 
 
 def blend_limits(rules: Rules) -> BlendLimits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -273,11 +274,13 @@ def test_only_blocking_rules_limit_a_fitted_blend() -> None:
     limits = blend_limits(Rules.built_in())
     assert (limits.max_correlation, limits.max_gap, limits.max_members) == (0.995, 0.003, 4)
     assert limits.lift == {"stacking-correlation", "diversity-threshold", "small-blends"}
-    assert limits.lifted().max_members is None and limits.lifted().margin(0.9, True) == math.inf
+    free = limits.without(limits.lifts[-1])
+    assert free.max_members is None and free.margin(0.9, True) == math.inf
+    assert limits.lifts[0] == () and all(set(a) < set(b) for a, b in pairwise(limits.lifts))
     some = blend_limits(rules(small_blends='enforce = "warn"', diversity_threshold="max_gap = 0.01"))
     assert (some.max_members, some.max_gap) == (None, 0.01)
     assert some.lift == {"stacking-correlation"}
-    assert some.lifted().max_gap == 0.01
+    assert some.without(some.lifts[-1]).max_gap == 0.01
     assert some.margin(0.9, True) == 0.01 and some.margin(-200.0, False) == pytest.approx(0.6)
 
 

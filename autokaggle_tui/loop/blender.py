@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +29,16 @@ class Surveyed:
 
 
 async def survey_pool(campaign: Campaign, members: Sequence[str] = ()) -> Surveyed:
-    """Try every way of blending the pool, or some of it; nothing is kept.
+    """Try every way of blending the pool, or some of it, beside the loop; nothing is kept.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
     """
+    return await asyncio.to_thread(survey_of(campaign, members))
+
+
+def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], Surveyed]:
+    """The work of ``survey_pool``, which needs the registry no more once it is made."""
     pool = load_pool(campaign)
     scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
     rules = campaign.rules
@@ -52,4 +57,4 @@ async def survey_pool(campaign: Campaign, members: Sequence[str] = ()) -> Survey
         report = blend_report(survey, rules, campaign.metric, scores)
         return Surveyed(survey, report, chosen_rulings(survey, rules, campaign.metric, scores))
 
-    return await asyncio.to_thread(work)
+    return work
