@@ -29,6 +29,7 @@ from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.imports import import_folder
 from autokaggle_tui.loop.purse import Purse
+from autokaggle_tui.loop.repeats import Repeats
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.services import LoopServices
 from autokaggle_tui.loop.staff import Staff
@@ -135,7 +136,7 @@ async def open_bench(
         staff = Staff(campaign, Asker(campaign, control, run_clock, purse), services, Opener())
         staff.spawn()
         desk = Desk(campaign, control, staff)
-        experimenter = Experimenter(campaign, desk, runner)
+        experimenter = Experimenter(campaign, desk, runner, Repeats(campaign, runner))
         platform = open_platform(config, campaign)
         commander = Commander(campaign, control, desk.staff.overrides, platform, since)
         looking = figures or functools.partial(measure, workspace.root, scratch)

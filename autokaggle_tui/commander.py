@@ -18,6 +18,7 @@ from autokaggle_tui.commands import CARRIED_OUT, in_one_line
 from autokaggle_tui.config import change_model, known_role
 from autokaggle_tui.control import Control
 from autokaggle_tui.failures import explain, record_bug
+from autokaggle_tui.loop.clearance import clear
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
 from autokaggle_tui.loop.submitting import decide, submit
 from autokaggle_tui.preflighting import try_model
@@ -184,8 +185,9 @@ class Commander:
             experiment = self._to_submit(wanted)
             # Who names an experiment has seen what the Reviewer says of it.
             vetoed = "" if wanted else self._veto(experiment)
+            cleared = clear(self.campaign, experiment, gain_needed=False)
             decision = await asyncio.to_thread(
-                decide, self.campaign, self.platform, experiment, vetoed=vetoed, last=True
+                decide, self.campaign, self.platform, experiment, cleared=cleared, vetoed=vetoed, last=True
             )
             if not decision.submit:
                 raise Refused(decision.reason)

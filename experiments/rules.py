@@ -179,8 +179,13 @@ def check_gate(
     return (broken(rules, rule, reason, figures, evidence),)
 
 
-def check_champion(rules: Rules, gain: Gain | None) -> tuple[Ruling, ...]:
-    """Rule noise-floor for a change of champion; ``gain`` is None when there is no champion yet."""
+def check_champion(rules: Rules, gain: Gain | None, *, simpler: bool = False) -> tuple[Ruling, ...]:
+    """Rule noise-floor for a change of champion.
+
+    Args:
+        gain: None when there is no champion yet.
+        simpler: Than the champion: then to be no worse is enough.
+    """
     rule = rules["noise-floor"]
     if not rule.active:
         return ()
@@ -191,6 +196,8 @@ def check_champion(rules: Rules, gain: Gain | None) -> tuple[Ruling, ...]:
     said = f"The gain over the champion is {gain_text(gain.mean)} over {gain.n} folds, t = {gain.t:.3f}"
     if gain.significant(min_t):
         return (Ruling(rule.id, "pass", f"{said}: more than noise.", figures),)
+    if simpler and gain.n >= 2 and gain.mean >= 0:
+        return (Ruling(rule.id, "pass", f"{said}: no worse, and simpler.", figures),)
     reason = f"{said}; a change of champion needs a gain with t of at least {required_t(min_t, gain.n):.3f}."
     return (broken(rules, rule, reason, figures),)
 

@@ -56,7 +56,14 @@ def how_far_behind(score: float, best: float, direction: Direction) -> float:
 
 def gain_figures(gain: Gain) -> dict[str, float | int | None]:
     """The figures of a paired gain."""
-    return {"gain": finite(gain.mean), "se": finite(gain.se), "t": finite(gain.t), "folds": gain.n}
+    noise = {"row_se": gain.row_se, "rerun_se": gain.rerun_se}
+    return {
+        "gain": finite(gain.mean),
+        "se": finite(gain.se),
+        "t": finite(gain.t),
+        "folds": gain.n,
+        **{name: finite(value) for name, value in noise.items() if value is not None},
+    }
 
 
 def finite(value: float) -> float | None:

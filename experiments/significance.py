@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -28,12 +28,25 @@ class Gain:
         se: Its corrected standard error; inf when fewer than two folds can be compared.
         t: mean / se, within +-1000; 0 when there is no difference or nothing to compare.
         n: Folds compared.
+        row_se: Standard error over resampled rows (``rowgain``), where it was measured; ``se`` is no smaller.
+        rerun_se: What other seeds alone would make of the difference, where that was measured; ``se`` is no smaller.
     """
 
     mean: float
     se: float
     t: float
     n: int
+    row_se: float | None = None
+    rerun_se: float | None = None
+
+    def at_least(self, *, row_se: float | None = None, rerun_se: float | None = None) -> Gain:
+        """The gain with a standard error that is no smaller than these: a few folds can agree by chance."""
+        known = [noise for noise in (row_se, rerun_se) if noise is not None]
+        se = max([self.se, *known])
+        t = self.t
+        if self.n >= 2 and se > self.se:
+            t = float(np.clip(self.mean / se, -T_LIMIT, T_LIMIT)) if self.mean else 0.0
+        return replace(self, se=se, t=t, row_se=row_se, rerun_se=rerun_se)
 
     def significant(self, min_t: float) -> bool:
         """Whether the gain is positive and its t reaches ``required_t(min_t, n)``."""
@@ -127,6 +140,22 @@ def fold_noise(reference: Sequence[float], others: Iterable[Sequence[float]] = (
         if scores.shape == base.shape and np.isfinite(scores).all() and not np.array_equal(scores, base):
             spreads.append(float((scores - base).std(ddof=1)))
     return float(np.median(spreads)) if spreads else float(base.std(ddof=1))
+
+
+def rerun_noise(repeats: Iterable[Sequence[float]]) -> float | None:
+    """Standard deviation of one fold's score over seeds, in units of the metric; None when nothing was repeated.
+
+    Args:
+        repeats: For each fold that ran several times, its scores; pooled over the folds.
+    """
+    squares, freedom = 0.0, 0
+    for repeat in repeats:
+        scores = np.asarray(repeat, dtype=np.float64)
+        scores = scores[np.isfinite(scores)]
+        if scores.size >= 2:
+            squares += float(((scores - scores.mean()) ** 2).sum())
+            freedom += scores.size - 1
+    return float(np.sqrt(squares / freedom)) if freedom else None
 
 
 def fold_sizes(folds: Folds) -> tuple[float, float]:

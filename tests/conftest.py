@@ -19,9 +19,11 @@ from experiments.schema import Row
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """The demo competition: 427 training rows, a held-back test with hidden labels."""
+    """The demo competition: 427 training rows, a held-back test with hidden labels; no fold is run again."""
     monkeypatch.setenv("AUTOKAGGLE_DATA_HOME", str(tmp_path / "home"))
-    return Workspace(demo_workspace(tmp_path / "demo"))
+    made = Workspace(demo_workspace(tmp_path / "demo"))
+    change_config(made, seed_repeats=0)
+    return made
 
 
 class Scripted:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import RunClock
+from autokaggle_tui.loop.clearance import clear
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.runner import Runner
 from autokaggle_tui.loop.submitting import decide, reconcile, submit, submitted
@@ -13,6 +14,7 @@ from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.jail import read_text
 from experiments.predictions import array_sha, save_array
+from experiments.rules import blocking
 from experiments.schema import Row
 
 SUBMIT_ATTEMPTS = 3
@@ -33,7 +35,7 @@ class Closing:
         """Blend what is new, choose the best there is, submit it unless that was done."""
         await self._blend()
         reconcile(self.campaign, self.platform, noted=True)
-        best = self._best() or self._partial()
+        best = self._allowed() or self._partial()
         registry = self.campaign.registry
         if best is None:
             registry.event("warning", text="No experiment came to a prediction, so there is nothing to submit.")
@@ -48,7 +50,7 @@ class Closing:
         """Submit it, if it may be; False when the platform failed."""
         registry = self.campaign.registry
         try:
-            decision = decide(self.campaign, self.platform, best, vetoed=self._veto(best), last=True)
+            decision = decide(self.campaign, self.platform, best, cleared=(), vetoed=self._veto(best), last=True)
             if decision.submit:
                 await submit(self.campaign, self.platform, best)
             else:
@@ -79,16 +81,23 @@ class Closing:
         name = unfinished["id"] if unfinished else f"B{int(count) + 1:02d}"
         await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
 
-    def _best(self) -> Row | None:
-        """The champion, or a cross-fitted blend or single model that scores better: the run is over, each counts."""
+    def _allowed(self) -> Row | None:
+        """The best there is that no rule in force forbids."""
+        for best in self._ranked():
+            blocked = blocking(clear(self.campaign, best, gain_needed=False))
+            if not blocked:
+                return best
+            reason = f"{blocked[0].rule}: {blocked[0].reason}"
+            self.campaign.registry.event("submission_skipped", experiment=best["id"], reason=reason)
+        return None
+
+    def _ranked(self) -> list[Row]:
+        """The champion, cross-fitted blends and the best single model, best first: the run is over, each counts."""
         registry, metric = self.campaign.registry, self.campaign.metric
-        best = registry.champion()
-        others = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY rowid")
-        single = registry.best_single(metric.direction)
-        for other in [*others, *([single] if single else [])]:
-            if best is None or metric.better(other["score"], best["score"]):
-                best = other
-        return best
+        champion, single = registry.champion(), registry.best_single(metric.direction)
+        blends = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY rowid")
+        found = {row["id"]: row for row in (champion, *blends, single) if row is not None}
+        return sorted(found.values(), key=lambda row: -metric.gain(row["score"], 0.0))
 
     def _veto(self, best: Row) -> str:
         """The Reviewer's standing word against an experiment, or an empty string."""

@@ -12,6 +12,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.blender import survey_pool
 from autokaggle_tui.loop.desk import Desk, PhaseResult
 from autokaggle_tui.loop.planning import past_experiments
+from autokaggle_tui.loop.repeats import Repeats
 from autokaggle_tui.loop.runner import Runner, RunResult
 from autokaggle_tui.loop.scoring import settle
 from autokaggle_tui.loop.verdicts import record_rulings
@@ -35,6 +36,7 @@ class Experimenter:
     campaign: Campaign
     desk: Desk
     runner: Runner
+    repeats: Repeats
 
     async def experiment(self, number: int, header: PlanHeader, view: CampaignView) -> Row | None:
         """The settled experiment of a round; None when its code repeats an earlier one.
@@ -50,6 +52,7 @@ class Experimenter:
         for attempt in range(1, FIX_ATTEMPTS + 2):
             settled = self._settled(name)
             if settled is not None:
+                await self.repeats.measure(settled, code.text)
                 return settled
             crash = self._crashed(number, attempt)
             if crash is None:
@@ -59,7 +62,9 @@ class Experimenter:
                 result, seconds = await self._run(number, name, header, code.text, attempt)
                 last = attempt > FIX_ATTEMPTS
                 if result.status != "crash" or last:
-                    return await self._settle(number, name, attempt, result, seconds)
+                    row = await self._settle(number, name, attempt, result, seconds)
+                    await self.repeats.measure(row, code.text)
+                    return row
                 crash = self._record_crash(number, attempt, result)
             fixed = await self._fix(number, view, attempt, facts, code, crash)
             if fixed.text == code.text and fixed.fresh:

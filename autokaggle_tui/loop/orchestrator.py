@@ -13,6 +13,7 @@ from typing import Any
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock
 from autokaggle_tui.exports import export_all
+from autokaggle_tui.loop.clearance import clear
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
@@ -206,7 +207,8 @@ class Orchestrator:
             outcome, reason = "submitted", "settled after a restart"
         else:
             try:
-                decision = decide(self.campaign, self.platform, experiment, vetoed=vetoed, last=False)
+                cleared = clear(self.campaign, experiment, gain_needed=True)
+                decision = decide(self.campaign, self.platform, experiment, cleared=cleared, vetoed=vetoed, last=False)
                 reason = decision.reason
                 if decision.submit:
                     receipt = await submit(self.campaign, self.platform, experiment)

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -156,6 +156,30 @@ class Runner:
             raise StopRun
         return self._close(run)
 
+    async def repeat(
+        self, experiment: str, code: str, fold: int, seed: int, seconds: float
+    ) -> tuple[float, float] | None:
+        """Run one fold once more with another seed, for the noise that seeds make.
+
+        Args:
+            seconds: That it may take.
+
+        Returns:
+            (score, seconds); None when it did not finish or cannot be scored.
+        """
+        campaign = self.campaign
+        key = fold_key(sha256_text(code), campaign.folds.digest, campaign.competition.data_hash, fold, seed)
+        job = await asyncio.to_thread(self._job, key, _Run(experiment, code, ()), fold, seconds, seed)
+        outcome: FoldOutcome | None = None
+        async with aclosing(self.compute.run(job)) as records:  # type: ignore[type-var]
+            async for record in records:
+                if isinstance(record, FoldOutcome):
+                    outcome = record
+        if outcome is None or outcome.status != "ok" or outcome.valid is None:
+            return None
+        score = await asyncio.to_thread(self._score, fold, outcome.valid)
+        return None if score is None else (score, outcome.seconds)
+
     def partial_test(self, experiment: str, code: str) -> tuple[np.ndarray, int] | None:
         """The mean test prediction of the folds that did finish, and how many they are."""
         parts = self._open(experiment, code).parts
@@ -218,7 +242,7 @@ class Runner:
         campaign = self.campaign
         registry = campaign.registry
         round = registry.value("SELECT round FROM experiments WHERE id = ?", [run.experiment])
-        job = await asyncio.to_thread(self._job, run, fold, seconds)
+        job = await asyncio.to_thread(self._job, run.keys[fold], run, fold, seconds)
         registry.event("fold_started", round=round, experiment=run.experiment, fold=fold, limit=round_seconds(seconds))
         lines = run.logs.setdefault(fold, [])
         outcome: FoldOutcome | None = None
@@ -332,13 +356,13 @@ class Runner:
             # A fold may hold one class only; the score over all rows still counts.
             return None
 
-    def _job(self, run: _Run, fold: int, seconds: float) -> FoldJob:
+    def _job(self, key: str, run: _Run, fold: int, seconds: float, seed: int | None = None) -> FoldJob:
         campaign = self.campaign
         spec = campaign.competition.spec
         train, valid, test = self.cache.files(fold)
         classes = campaign.competition.classes
         context = context_values(
-            spec,
+            spec if seed is None else replace(spec, seed=seed),
             campaign.competition.columns,
             classes,
             fold=fold,
@@ -347,7 +371,7 @@ class Runner:
             device=campaign.config.compute.device,
         )
         expected = self._expected(fold)
-        return FoldJob(run.keys[fold], run.experiment, fold, run.code, train, valid, test, context, expected, seconds)
+        return FoldJob(key, run.experiment, fold, run.code, train, valid, test, context, expected, seconds)
 
     def _expected(self, fold: int) -> tuple[int, int, int]:
         """(validation rows, test rows, numbers per row) of a fold's prediction."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.gains import gain_over, parts_of
 from autokaggle_tui.loop.runner import RunResult
 from autokaggle_tui.loop.verdicts import record_rulings
 from experiments.correlation import correlate
@@ -19,7 +20,6 @@ from experiments.predictions import array_sha, load_array, save_array
 from experiments.registry import pairs
 from experiments.rules import Ruling, check_champion
 from experiments.schema import Row
-from experiments.significance import Gain, fold_sizes, paired_gain
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,12 @@ def names(experiment: str) -> tuple[str, str]:
     return f"{experiment}_oof.npy", f"{experiment}_test.npy"
 
 
-async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, float]) -> Standing:
-    """Score an out-of-fold prediction and compare it with the champion, fold by fold."""
+async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, float], *, parts: int = 1) -> Standing:
+    """Score an out-of-fold prediction and compare it with the champion, fold by fold.
+
+    Args:
+        parts: Of how many models it is made.
+    """
     try:
         score = await asyncio.to_thread(campaign.metric.score, campaign.competition.y, oof, mask=campaign.folds.covered)
     except MetricError as error:
@@ -55,30 +59,16 @@ async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, f
     champion = campaign.registry.champion()
     if champion is None:
         return Standing("keep", "", score, None, None, None, ())
-    theirs = campaign.registry.fold_scores(champion["id"])
-    gain = _gain(campaign, fold_scores, theirs)
+    gain = await gain_over(campaign, champion, oof, fold_scores)
     plain = gain.mean if gain is not None else campaign.metric.gain(score, champion["score"])
-    rulings = check_champion(campaign.rules, gain) if gain is not None else ()
+    simpler = parts < parts_of(champion)
+    rulings = check_champion(campaign.rules, gain, simpler=simpler) if gain is not None else ()
     blocked = [ruling for ruling in rulings if ruling.verdict == "block"]
     status, reason = ("discard", blocked[0].reason) if blocked else ("keep", "")
-    if not blocked and plain <= 0:
+    if not blocked and (plain < 0 or (plain == 0 and not simpler)):
         status, reason = "discard", f"not better than {champion['id']}"
     t = gain.t if gain is not None and np.isfinite(gain.t) else None
     return Standing(status, reason, score, plain, t, champion["id"], rulings)
-
-
-def _gain(campaign: Campaign, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Gain | None:
-    shared = sorted(set(ours) & set(theirs))
-    if len(shared) < 2:
-        return None
-    n_train, n_valid = fold_sizes(campaign.folds)
-    return paired_gain(
-        [ours[fold] for fold in shared],
-        [theirs[fold] for fold in shared],
-        campaign.metric.direction,
-        n_train=n_train,
-        n_valid=n_valid,
-    )
 
 
 def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
@@ -153,7 +143,7 @@ async def settle(
     if result.status != "complete" or result.oof is None or result.test is None:
         standing = Standing(result.status, result.reason, None, None, None, None, ())
     else:
-        standing = await stand(campaign, result.oof, result.fold_scores)
+        standing = await stand(campaign, result.oof, result.fold_scores, parts=max(len(members), 1))
         twin = _twin(campaign, experiment, result.oof)
         if twin is not None:
             standing = replace(standing, status="discard", reason=f"predicts exactly what {twin} predicts")

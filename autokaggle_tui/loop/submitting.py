@@ -17,6 +17,7 @@ from experiments.errors import DataError, PlatformError
 from experiments.files import sha256_file, write_atomic
 from experiments.predictions import load_array
 from experiments.registry import Registry
+from experiments.rules import Ruling, blocking
 from experiments.schema import Row
 from experiments.submission import submission_frame, validate_submission
 
@@ -31,15 +32,21 @@ class Decision:
     reason: str
 
 
-def decide(campaign: Campaign, platform: Platform, experiment: Row, *, vetoed: str, last: bool) -> Decision:
+def decide(
+    campaign: Campaign, platform: Platform, experiment: Row, *, cleared: Sequence[Ruling], vetoed: str, last: bool
+) -> Decision:
     """Whether to submit an experiment now.
 
     A gain is needed, and the Reviewer's consent; one submission of the day is kept for the end of the run.
 
     Args:
+        cleared: What the rules say of it (``clearance.clear``).
         vetoed: The Reviewer's reason against it, or an empty string.
         last: The end of a run, which may take the last submission of the day.
     """
+    blocked = blocking(cleared)
+    if blocked:
+        return Decision(False, f"{blocked[0].rule}: {blocked[0].reason}")
     if experiment["status"] != "keep" and not last:
         return Decision(False, f"no gain ({experiment['status']})")
     if vetoed:
