@@ -54,6 +54,21 @@ def show(ctx: click.Context, name: str, workspace: Path | None, as_json: bool) -
 
 
 @click.command()
+@click.argument("names", metavar="[RNN]...", nargs=-1, help="Only these against all: R07, 7, mine.")
+@workspace_option
+@json_option
+@click.pass_context
+def correlate(ctx: click.Context, names: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
+    """Say how alike the predictions of the pool are: near-duplicates, and pairs that a blend can gain from."""
+    with leaving_at_once():
+        from autokaggle_tui.correlating import correlations
+        from autokaggle_tui.printing import print_correlations, print_warning
+
+    found = correlations(place_of(ctx, workspace), names, print_warning)
+    say(found) if as_json else print_correlations(found)
+
+
+@click.command()
 @workspace_option
 @json_option
 @click.pass_context
@@ -93,5 +108,5 @@ def doctor(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
         raise Exit(1)
 
 
-LOOKS = (status, rounds, show, submissions, doctor)
+LOOKS = (status, rounds, show, correlate, submissions, doctor)
 """In the order of the help."""
