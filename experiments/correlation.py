@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.blas import one_thread
 from experiments.errors import PredictionError
 
 CHUNK = 8192
@@ -14,8 +17,12 @@ CHUNK = 8192
 BLOCK, WIDE_BLOCK = 8 * CHUNK, 128 * CHUNK
 """Numbers in a block: half a megabyte, which stays in a core's cache, where one prediction is compared with many;
 8 MB for all pairs, which is work enough for BLAS."""
+MOST_THREADS, LEAST_CHUNKS, MOST_BYTES = 4, 16, 64 * 2**20
+"""Each thread has so many chunks at least, and sums of its own: where these are large, one does it all."""
 # A spread this small against the size of the values is rounding, not information.
 FLAT = 1e-12
+_Chunk = tuple[slice | np.ndarray, int]
+"""Rows, and how many they are."""
 NEW, TARGET = "the new prediction", "the target"
 
 
@@ -166,91 +173,110 @@ def _moments(columns: Sequence[tuple[str, np.ndarray]], chosen: Sequence[int], c
     Raises:
         PredictionError: With the name of a column whose covered rows are not finite.
     """
-    sums = _AllPairs(columns) if len(chosen) == len(columns) else _SomePairs(columns, chosen)
-    rows = 0
-    # What is not finite is told below, once and by name.
-    with np.errstate(invalid="ignore", over="ignore"):
-        for chunk, count in _chunks(covered, sums.rows):
-            sums.add(chunk, count)
-            rows += count
+    # Plain arrays: slicing a memmap costs more than what is done with a small slice.
+    arrays = [np.asarray(values) for _, values in columns]
+    kind = _AllPairs if len(chosen) == len(columns) else _SomePairs
+    chunks = list(_chunks(covered, kind.rows(arrays)))
+    shift = _shift(arrays, chunks)
+    most = MOST_THREADS if len(chosen) * shift.nbytes <= MOST_BYTES else 1
+    sums = _added(chunks, lambda: kind(arrays, chosen, shift), most)
     finite = np.isfinite(sums.total).all(axis=0)
     if not finite.all():
         raise PredictionError(
             f"{columns[int(np.argmin(finite))][0]} has missing or infinite values in rows that the folds cover.",
             hint="Take it out of the pool, or import a prediction that covers every validated row.",
         )
-    places = np.asarray(chosen)
-    mean = sums.total / max(rows, 1)
-    covariance = sums.products / max(rows, 1)
+    rows, places = max(int(np.count_nonzero(covered)), 1), np.asarray(chosen)
+    mean = sums.total / rows
+    covariance = sums.products / rows
     covariance -= mean[:, :, None] * mean[:, None, places]
-    variance = np.maximum(sums.squares / max(rows, 1) - mean**2, 0.0)
-    return _Moments(sums.shift + mean, variance, covariance, places)
+    return _Moments(shift + mean, np.maximum(sums.squares / rows - mean**2, 0.0), covariance, places)
+
+
+def _shift(columns: Sequence[np.ndarray], chunks: Sequence[_Chunk]) -> np.ndarray:
+    """(K, m) about the means, to be taken from all numbers before anything is done with them."""
+    if not chunks:
+        return np.zeros((_classes(columns), len(columns)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        first = [np.atleast_2d(_rows(column, chunks[0][0])).mean(axis=1, dtype=np.float64) for column in columns]
+    return np.stack(first, axis=1)
+
+
+def _added(chunks: Sequence[_Chunk], fresh: Callable[[], _AllPairs | _SomePairs], most: int) -> _AllPairs | _SomePairs:
+    """Sums over all chunks; where there are many, up to ``most`` cores take a share of them, each by itself."""
+
+    def work(share: Sequence[_Chunk]) -> _AllPairs | _SomePairs:
+        sums = fresh()
+        # What is not finite is told once, by name, when all is summed.
+        with np.errstate(invalid="ignore", over="ignore"):
+            for chunk, count in share:
+                sums.add(chunk, count)
+        return sums
+
+    threads = max(min(most, os.cpu_count() or 1, len(chunks) // LEAST_CHUNKS), 1)
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        first, *others = pool.map(work, [chunks[start::threads] for start in range(threads)])
+    for other in others:
+        first.total += other.total
+        first.products += other.products
+        first.squares += other.squares
+    return first
 
 
 class _AllPairs:
     """Running sums of columns and of all their products.
 
     Attributes:
-        rows: That :meth:`add` may be given at a time.
-        shift: (K, m) taken from each number before anything is done with it.
-        total, products: (K, m) and (K, m, q), of what is left.
+        total, squares: (K, m) of what is left after the shift.
+        products: (K, m, m).
     """
 
-    def __init__(self, columns: Sequence[tuple[str, np.ndarray]]) -> None:
-        # Plain arrays: slicing a memmap costs more than what is done with a small slice.
-        self.columns = [np.asarray(values) for _, values in columns]
-        self.classes = self.columns[0].shape[1] if self.columns[0].ndim == 2 else 1
-        size = len(columns)
-        self.rows = min(max(WIDE_BLOCK // (self.classes * size), 256), CHUNK)
-        self.block = np.empty((self.classes, size, self.rows))
-        self.shift, self.total = np.zeros((2, self.classes, size))
-        self.products = np.zeros((self.classes, size, size))
-        self.fresh = True
+    def __init__(self, columns: Sequence[np.ndarray], chosen: Sequence[int], shift: np.ndarray) -> None:
+        self.columns, self.shift = columns, shift
+        self.block = np.empty((*shift.shape, self.rows(columns)))
+        self.total, self.squares = np.zeros((2, *shift.shape))
+        self.products = np.zeros((*shift.shape, len(chosen)))
 
-    @property
-    def squares(self) -> np.ndarray:
-        """(K, m) sums of squares."""
-        return np.diagonal(self.products, axis1=1, axis2=2)
+    @staticmethod
+    def rows(columns: Sequence[np.ndarray]) -> int:
+        """Rows that :meth:`add` is given at a time, at most."""
+        return min(max(WIDE_BLOCK // (_classes(columns) * len(columns)), 256), CHUNK)
 
     def add(self, chunk: slice | np.ndarray, count: int) -> None:
         """Add the rows of a chunk."""
         block = self.block[:, :, :count]
         for place, column in enumerate(self.columns):
             block[:, place] = _rows(column, chunk)
-        if self.fresh:
-            self.shift, self.fresh = block.mean(axis=2), False
         for number, part in enumerate(block):
             part -= self.shift[number][:, None]
             self.total[number] += part.sum(axis=1)
-            self.products[number] += part @ part.T
+            found = part @ part.T
+            self.products[number] += found
+            self.squares[number] += np.diagonal(found)
 
 
 class _SomePairs:
-    """The same, with the products of each column and of a few of them alone."""
+    """The same with the products of each column and of the chosen ones alone, (K, m, q)."""
 
-    def __init__(self, columns: Sequence[tuple[str, np.ndarray]], chosen: Sequence[int]) -> None:
-        self.columns = [np.asarray(values) for _, values in columns]
-        self.chosen = list(chosen)
-        self.classes = self.columns[0].shape[1] if self.columns[0].ndim == 2 else 1
-        self.rows = CHUNK
-        self.group = max(BLOCK // (self.classes * CHUNK), 1)
-        self.block = np.empty((self.classes, self.group, CHUNK))
-        size = len(columns)
-        self.shift, self.total, self.squares = np.zeros((3, self.classes, size))
-        self.products = np.zeros((self.classes, size, len(self.chosen)))
-        self.fresh = True
+    def __init__(self, columns: Sequence[np.ndarray], chosen: Sequence[int], shift: np.ndarray) -> None:
+        self.columns, self.chosen, self.shift = columns, list(chosen), shift
+        self.group = max(BLOCK // (len(shift) * CHUNK), 1)
+        self.block = np.empty((len(shift), self.group, CHUNK))
+        # A column of ones sums the others.
+        self.few = np.ones((len(shift), len(chosen) + 1, CHUNK))
+        self.total, self.squares = np.zeros((2, *shift.shape))
+        self.products = np.zeros((*shift.shape, len(chosen)))
+
+    @staticmethod
+    def rows(columns: Sequence[np.ndarray]) -> int:  # noqa: ARG004
+        """Rows that :meth:`add` is given at a time, at most."""
+        return CHUNK
 
     def add(self, chunk: slice | np.ndarray, count: int) -> None:
         """Add the rows of a chunk."""
-        few = np.empty((self.classes, len(self.chosen) + 1, count))
+        few = self.few[:, :, :count]
         for place, number in enumerate(self.chosen):
             few[:, place] = _rows(self.columns[number], chunk)
-        # A column of ones sums the others.
-        few[:, -1] = 1.0
-        if self.fresh:
-            for place, column in enumerate(self.columns):
-                self.shift[:, place] = _rows(column, chunk).mean(axis=-1, dtype=np.float64)
-            self.fresh = False
         few[:, :-1] -= self.shift[:, self.chosen, None]
         for start in range(0, len(self.columns), self.group):
             group = slice(start, min(start + self.group, len(self.columns)))
@@ -266,12 +292,16 @@ class _SomePairs:
                     self.squares[number, place] += row @ row
 
 
+def _classes(columns: Sequence[np.ndarray]) -> int:
+    return columns[0].shape[1] if columns[0].ndim == 2 else 1
+
+
 def _rows(column: np.ndarray, chunk: slice | np.ndarray) -> np.ndarray:
     """(count,) or (K, count) of a column's values."""
     return column[chunk].T
 
 
-def _chunks(covered: np.ndarray, rows: int) -> Iterator[tuple[slice | np.ndarray, int]]:
+def _chunks(covered: np.ndarray, rows: int) -> Iterator[_Chunk]:
     for start in range(0, len(covered), rows):
         part = covered[start : start + rows]
         count = int(np.count_nonzero(part))
