@@ -261,7 +261,7 @@ def _correlations(box: Toolbox, arguments: Any) -> str:
     connection = open_viewer(box.database)
     try:
         rows = connection.execute(
-            "SELECT CASE a WHEN :x THEN b ELSE a END AS other, pearson FROM correlations "
+            "SELECT CASE a WHEN :x THEN b ELSE a END AS other, pearson, spearman, error FROM correlations "
             "WHERE a = :x OR b = :x ORDER BY pearson DESC",
             {"x": arguments.experiment},
         ).fetchall()
@@ -269,7 +269,11 @@ def _correlations(box: Toolbox, arguments: Any) -> str:
         raise ToolError(f"correlations: {error}") from None
     finally:
         connection.close()
-    return "\n".join(f"{row['other']}\t{row['pearson']:.5f}" for row in rows) or "no correlations stored"
+    return "\n".join("\t".join([row[0], *map(_figure, tuple(row)[1:])]) for row in rows) or "no correlations stored"
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.5f}"
 
 
 async def _check_rules(box: Toolbox, arguments: Any) -> str:
@@ -310,7 +314,12 @@ TOOLS: Mapping[str, Tool] = {
         _query_registry,
     ),
     "correlations": Tool(
-        "Correlation of an experiment's out-of-fold prediction with every other.", Correlations, _correlations
+        "How alike an experiment's out-of-fold prediction is to every other: a line for each, the most alike first, "
+        "with its id, the Pearson correlation of the predictions, Spearman's of their ranks, and the correlation of "
+        "their errors (what each misses the target by). A blend feeds on errors that differ: of equally good "
+        "partners the one with the lowest error correlation gains most.",
+        Correlations,
+        _correlations,
     ),
     "check_rules": Tool(
         "What the rules of LEARNINGS.md say of a plan. `plan` is the text of a plan file, front matter included.",

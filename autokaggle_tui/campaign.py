@@ -14,6 +14,7 @@ from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView
 from experiments.competition import Competition, load_competition
 from experiments.errors import DataError, RuleError, WorkspaceError
+from experiments.files import allow_open_files
 from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
 from experiments.registry import Registry
@@ -126,6 +127,8 @@ def open_campaign(
         AutokaggleError: The rules or the folds cannot be read.
         WorkspaceError: Data, target or folds differ from those the registry's scores were made with.
     """
+    # A pool of hundreds, each with two predictions and its ranks: many systems allow a thousand files.
+    allow_open_files()
     for note in competition.notes:
         registry.event("note", text=note)
     spec = competition.spec

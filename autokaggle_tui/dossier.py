@@ -44,12 +44,19 @@ class Rival:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A prediction that a blend may choose, and how alike it is (Pearson)."""
+    """A prediction that a blend may choose, and how alike it is.
+
+    Attributes:
+        pearson: Of the predictions; ``spearman``: of their ranks; ``error``: of what they miss the target by. The two
+            are None where they were not measured.
+    """
 
     name: str
     family: str
     score: float | None
     pearson: float
+    spearman: float | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -307,16 +314,18 @@ class _Reader:
     def neighbours(self) -> tuple[tuple[Neighbour, ...], int]:
         # A blend is like its members by its making: only what a blend may choose from is told of.
         near = (
-            "(SELECT b AS other, pearson FROM correlations WHERE a = :name "
-            "UNION ALL SELECT a, pearson FROM correlations WHERE b = :name) "
+            "(SELECT b AS other, pearson, spearman, error FROM correlations WHERE a = :name "
+            "UNION ALL SELECT a, pearson, spearman, error FROM correlations WHERE b = :name) "
             "JOIN experiments e ON e.id = other WHERE e.in_pool AND e.kind != 'blend'"
         )
         name = {"name": self.name, "closest": CLOSEST}
         count = self.connection.execute(f"SELECT count(*) FROM {near}", name).fetchone()[0]
         closest = self.connection.execute(
-            f"SELECT e.id, e.family, e.score, pearson FROM {near} ORDER BY pearson DESC, e.id LIMIT :closest", name
+            f"SELECT e.id, e.family, e.score, pearson, spearman, error FROM {near} "
+            "ORDER BY pearson DESC, e.id LIMIT :closest",
+            name,
         )
-        return tuple(fit(Neighbour(row[0], one_line(row[1]), row[2], row[3])) for row in closest), count
+        return tuple(fit(Neighbour(row[0], one_line(row[1]), *tuple(row)[2:])) for row in closest), count
 
     def uses(self, mine: Row | None) -> tuple[Use, ...]:
         """Blends that took it, and scored ones that were free to take it and did not; newest first."""

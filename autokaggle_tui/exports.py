@@ -85,6 +85,10 @@ def _experiments(memory: Memory) -> bytes:
     return ("[\n" + ",\n".join(told) + "\n]\n").encode() if told else _json([])
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
 def _element(known: Remembered, near: Near) -> str:
     row = known.row
     facts = {
@@ -93,7 +97,10 @@ def _element(known: Remembered, near: Near) -> str:
         "fold_scores": [score for _, _, score in known.folds],
         "seconds": round(row["seconds"], 2),
         "ended_at": iso(row["ended_at"]),
-        "closest": [{"id": other, "pearson": round(value, 6)} for other, value in near],
+        "closest": [
+            {"id": other.name, **{name: _rounded(getattr(other, name)) for name in ("pearson", "spearman", "error")}}
+            for other in near
+        ],
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     return " " + text.replace("\n", "\n ")

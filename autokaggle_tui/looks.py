@@ -9,8 +9,7 @@ import click
 from click.exceptions import Exit
 
 from autokaggle_tui.interrupts import leaving_at_once
-from autokaggle_tui.options import json_option, place_of, say, tell, workspace_option
-from autokaggle_tui.workspace import experiment_name
+from autokaggle_tui.options import json_option, place_of, say, workspace_option
 from experiments.text import clean
 
 
@@ -53,6 +52,21 @@ def show(ctx: click.Context, name: str, workspace: Path | None, as_json: bool) -
     place = place_of(ctx, workspace)
     found = load_round(place, name)
     say(found) if as_json else print_round(found, place.rounds / f"{found['id']}_plan.md")
+
+
+@click.command()
+@click.argument("names", metavar="[RNN]...", nargs=-1, help="Only these against all: R07, 7, mine.")
+@workspace_option
+@json_option
+@click.pass_context
+def correlate(ctx: click.Context, names: tuple[str, ...], workspace: Path | None, as_json: bool) -> None:
+    """Say how alike the predictions of the pool are: near-duplicates, and pairs that a blend can gain from."""
+    with leaving_at_once():
+        from autokaggle_tui.correlating import correlations
+        from autokaggle_tui.printing import print_correlations, print_warning
+
+    found = correlations(place_of(ctx, workspace), names, print_warning)
+    say(found) if as_json else print_correlations(found)
 
 
 @click.command()
@@ -106,10 +120,11 @@ def blend(ctx: click.Context, names: tuple[str, ...], workspace: Path | None, as
     with leaving_at_once():
         from autokaggle_tui.loop.blender import survey_of
         from autokaggle_tui.poolview import opened_pool
+        from autokaggle_tui.printing import print_warning
         from experiments.blendreport import report_lines
 
-    with opened_pool(place, tell) as campaign:
-        work = survey_of(campaign, [experiment_name(name) for name in names])
+    with opened_pool(place, print_warning) as campaign:
+        work = survey_of(campaign, names)
         # Nothing is written from here on.
         with leaving_at_once():
             report = work().report
@@ -119,5 +134,5 @@ def blend(ctx: click.Context, names: tuple[str, ...], workspace: Path | None, as
         print("\n".join(map(clean, report_lines(report))))
 
 
-LOOKS = (status, rounds, show, blend, submissions, doctor)
+LOOKS = (status, rounds, show, correlate, blend, submissions, doctor)
 """In the order of the help."""

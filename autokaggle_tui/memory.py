@@ -18,7 +18,18 @@ CLOSEST = 10
 # Rows fetched at a time: a registry opened again may hold half a million pairs.
 _PAGE = 20_000
 
-Near = tuple[tuple[str, float], ...]
+
+@dataclass(frozen=True)
+class Close:
+    """Another prediction and how alike it is; None where it was not measured."""
+
+    name: str
+    pearson: float
+    spearman: float | None
+    error: float | None
+
+
+Near = tuple[Close, ...]
 
 
 @dataclass(eq=False)
@@ -76,7 +87,7 @@ class Memory:
         return self._order
 
     def closest(self, name: str) -> Near:
-        """The ten most correlated experiments with their correlation, closest first."""
+        """The ten experiments of the highest Pearson correlation, closest first."""
         return self._closest.get(name, ())
 
     def refresh(self, registry: Registry) -> None:
@@ -113,25 +124,25 @@ class Memory:
     def _read_pairs(self, registry: Registry) -> None:
         while True:
             pairs = registry.rows(
-                "SELECT rowid AS place, a, b, pearson FROM correlations WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                "SELECT rowid AS place, * FROM correlations WHERE rowid > ? ORDER BY rowid LIMIT ?",
                 [self._last_pair, _PAGE],
             )
             for pair in pairs:
-                one, other, value = pair["a"], pair["b"], pair["pearson"]
-                self.correlations.add(one, other, value)
-                self._approach(one, other, value)
-                self._approach(other, one, value)
+                one, other, figures = pair["a"], pair["b"], (pair["pearson"], pair["spearman"], pair["error"])
+                self.correlations.add(one, other, pair["pearson"])
+                self._approach(one, Close(other, *figures))
+                self._approach(other, Close(one, *figures))
             if pairs:
                 self._last_pair = pairs[-1]["place"]
             if len(pairs) < _PAGE:
                 return
 
-    def _approach(self, name: str, other: str, value: float) -> None:
+    def _approach(self, name: str, other: Close) -> None:
         near = self._closest.get(name, ())
-        if len(near) == CLOSEST and value <= near[-1][1]:
+        if len(near) == CLOSEST and other.pearson <= near[-1].pearson:
             return
-        place = bisect_right(near, -value, key=lambda pair: -pair[1])
-        self._closest[name] = (*near[:place], (other, value), *near[place:])[:CLOSEST]
+        place = bisect_right(near, -other.pearson, key=lambda close: -close.pearson)
+        self._closest[name] = (*near[:place], other, *near[place:])[:CLOSEST]
 
 
 _memories: WeakKeyDictionary[Registry, Memory] = WeakKeyDictionary()

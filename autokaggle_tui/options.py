@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import click
 
 from autokaggle_tui.workspace import Workspace
 from experiments.redaction import hide
-from experiments.text import clean
 
 A_PATH = click.Path(path_type=Path)
 workspace_option = click.option(
@@ -42,9 +40,3 @@ def place_at(ctx: click.Context, folder: Path) -> Workspace:
 def say(value: Any) -> None:
     """Print JSON."""
     print(hide(json.dumps(value, indent=1, ensure_ascii=False)))
-
-
-def tell(event: dict[str, Any]) -> None:
-    """Say a warning or note beside what a command prints."""
-    if event["kind"] in ("warning", "note"):
-        print(hide(clean(str(event["data"]["text"]))), file=sys.stderr)

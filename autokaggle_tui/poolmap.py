@@ -8,13 +8,18 @@ from __future__ import annotations
 import contextlib
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 from autokaggle_tui.workspace import Workspace
 from experiments.schema import open_viewer
 from experiments.text import one_line
 
+Measure = Literal["pearson", "spearman", "error"]
+MEASURES: tuple[Measure, ...] = ("pearson", "spearman", "error")
+"""Correlation of the predictions, of their ranks, and of what they miss the target by."""
 ROWS_AT_ONCE = 20_000
 """A reader keeps the engine from committing, so the pairs of a large pool are read in many short statements."""
 
@@ -28,11 +33,12 @@ class Member:
     status: str
     score: float | None
     started_at: float
+    source: str = "round"
 
 
 @dataclass(frozen=True)
 class PoolMap:
-    """The pool, oldest first, and the Pearson correlation of every pair.
+    """The pool, oldest first, and a correlation of every pair.
 
     Attributes:
         values: Row after row; nan where a pair was never measured.
@@ -71,8 +77,22 @@ class Likeness:
     groups: tuple[tuple[int, ...], ...] = ()
 
 
-def load_pool(workspace: Workspace) -> PoolMap:
-    """The pool as the registry has it.
+@dataclass(frozen=True)
+class Cluster:
+    """Near-duplicates.
+
+    Attributes:
+        members: Places, the best first: the one to keep.
+        low, high: The least and greatest of the links above the limit that hold it together.
+    """
+
+    members: tuple[int, ...]
+    low: float
+    high: float
+
+
+def load_maps(workspace: Workspace) -> Mapping[Measure, PoolMap]:
+    """The pool as the registry has it, by measure.
 
     Raises:
         RegistryError: There is no registry, or one of another version.
@@ -80,31 +100,56 @@ def load_pool(workspace: Workspace) -> PoolMap:
     with contextlib.closing(open_viewer(workspace.facts)) as connection:
         connection.row_factory = None
         members = tuple(
-            Member(name, one_line(family), status, score, started_at)
-            for name, family, status, score, started_at in connection.execute(
-                "SELECT id, family, status, score, started_at FROM experiments "
+            Member(name, one_line(family), status, score, started_at, source)
+            for name, family, status, score, started_at, source in connection.execute(
+                "SELECT id, family, status, score, started_at, source FROM experiments "
                 "WHERE in_pool AND kind != 'blend' ORDER BY started_at, id"
             )
         )
         place = {member.name: number for number, member in enumerate(members)}
         size = len(members)
-        values = array("d", [math.nan]) * (size * size)
+        maps = {measure: array("d", [math.nan]) * (size * size) for measure in MEASURES}
         last = 0
         while True:
             rows = connection.execute(
-                "SELECT rowid, a, b, pearson FROM correlations WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                "SELECT rowid, a, b, pearson, spearman, error FROM correlations WHERE rowid > ? ORDER BY rowid LIMIT ?",
                 (last, ROWS_AT_ONCE),
             ).fetchall()
-            for _, a, b, pearson in rows:
+            for _, a, b, *figures in rows:
                 if a in place and b in place:
                     i, j = place[a], place[b]
-                    values[i * size + j] = values[j * size + i] = pearson
+                    for values, figure in zip(maps.values(), figures, strict=True):
+                        if figure is not None:
+                            values[i * size + j] = values[j * size + i] = figure
             if len(rows) < ROWS_AT_ONCE:
                 break
             last = rows[-1][0]
-    for number in range(size):
-        values[number * size + number] = 1.0
-    return PoolMap(members, values)
+    for values in maps.values():
+        for number in range(size):
+            values[number * size + number] = 1.0
+    return {measure: PoolMap(members, values) for measure, values in maps.items()}
+
+
+def best_first(members: Sequence[Member], better: int) -> list[int]:
+    """Places by score, those without one last; of equals the older first.
+
+    Args:
+        better: +1 when higher scores are better, else -1.
+    """
+    scores = [member.score for member in members]
+    return sorted(range(len(scores)), key=lambda at: math.inf if (score := scores[at]) is None else -better * score)
+
+
+def clusters(pool: PoolMap, found: Likeness, limit: float, better: int) -> tuple[Cluster, ...]:
+    """The groups of :func:`likeness`, the largest first, each with its best member first."""
+    rank = {place: number for number, place in enumerate(best_first(pool.members, better))}
+    made = []
+    for group in found.groups:
+        # Two that lie side by side may be linked through a third only.
+        links = [value for a, b in pairwise(group) if (value := pool.value(a, b)) is not None and value > limit]
+        ends = (min(links), max(links)) if links else (limit, limit)
+        made.append(Cluster(tuple(sorted(group, key=rank.__getitem__)), *ends))
+    return tuple(made)
 
 
 def likeness(pool: PoolMap, limit: float | None) -> Likeness:

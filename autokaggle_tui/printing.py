@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autokaggle_tui.poolmap import MEASURES
 from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
 from autokaggle_tui.sizes import size_text
@@ -27,6 +29,9 @@ from experiments.text import clean, one_line
 if TYPE_CHECKING:
     from autokaggle_tui.doctor_machine import Check
 
+PREDICTIONS = ("prediction", "predictions")
+SHOWN_MEMBERS, SHOWN_CLUSTERS, SHOWN_NAMES, SHOWN_PAIRS = 40, 20, 12, 10
+"""Of a large pool; JSON tells all."""
 UNCUT = 10_000
 """Columns of a table that is read by a program."""
 
@@ -195,6 +200,100 @@ def print_submissions(found: Sequence[Submission]) -> None:
         for sent in found
     ]
     _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+
+
+def print_correlations(found: Row) -> None:
+    """How alike the pool is, from ``correlations``."""
+    members, pairs, limit = found["members"], found["pairs"], found["limit"]
+    size = len(members)
+    _say(f"{found['competition']} · {found['metric']} {arrow(found['direction'])} · {_times(size, *PREDICTIONS)}")
+    if size < 2:
+        _say("two are needed to compare; every experiment that scores on all folds joins the pool")
+        return
+    if found["named"]:
+        for name in found["named"]:
+            _print_against(found, name)
+    else:
+        _print_members(found)
+    if limit is None:
+        _say("\nstacking-correlation is off: nothing is too alike")
+    elif found["clusters"]:
+        _say(f"\nnear-duplicates, above {limit:g} (stacking-correlation); of each the best, to keep, and those like it")
+        for cluster in found["clusters"][:SHOWN_CLUSTERS]:
+            _say(f"  {cluster_text(cluster)}")
+        _say_more(len(found["clusters"]) - SHOWN_CLUSTERS)
+    else:
+        of = f" of {_listed(found['named'])}" if found["named"] else ""
+        _say(f"\nno near-duplicates{of} above {limit:g}")
+    if not found["named"]:
+        _print_apart(members, pairs)
+
+
+def _print_apart(members: Sequence[Row], pairs: Sequence[Row]) -> None:
+    """Where a blend can gain: good members that err in different rows."""
+    near = {member["id"] for member in members if member["standing"] == "pass"}
+    apart = sorted(
+        (pair for pair in pairs if pair["error"] is not None and {pair["a"], pair["b"]} <= near),
+        key=lambda pair: pair["error"],
+    )
+    if apart:
+        _say("\nleast alike errors, among those near enough to the best for a blend (diversity-threshold)")
+        rows = [(pair["a"], pair["b"], *_figures(pair)) for pair in apart[:SHOWN_PAIRS]]
+        _print_table(("a", "b", *MEASURES), rows, right=MEASURES)
+    else:
+        _say("\nno two predictions are near enough to the best for a blend (diversity-threshold)")
+
+
+def _print_members(found: Row) -> None:
+    sign = 1 if found["direction"] == "minimize" else -1
+    members = sorted(found["members"], key=lambda row: math.inf if row["score"] is None else sign * row["score"])
+    rows = []
+    for row in members[:SHOWN_MEMBERS]:
+        closest = row["closest"] or {}
+        rows.append((row["id"], row["family"], row["status"], score_text(row["score"]), closest.get("id") or "–",
+                     *_figures(closest)))  # fmt: skip
+    _print_table(("id", "family", "status", "score", "closest", *MEASURES), rows, right=("score", *MEASURES))
+    _say_more(len(members) - SHOWN_MEMBERS)
+
+
+def _print_against(found: Row, name: str) -> None:
+    members = {row["id"]: row for row in found["members"]}
+    mine = members[name]
+    _say(f"\n{name} {mine['family']} {score_text(mine['score'])} against")
+    rows = []
+    for pair in found["pairs"]:
+        if name in (pair["a"], pair["b"]):
+            other = members[pair["b"] if pair["a"] == name else pair["a"]]
+            rows.append((other["id"], other["family"], score_text(other["score"]), *_figures(pair)))
+    _print_table(("id", "family", "score", *MEASURES), rows[:SHOWN_MEMBERS], right=("score", *MEASURES))
+    _say_more(len(rows) - SHOWN_MEMBERS)
+
+
+def cluster_text(cluster: Row) -> str:
+    """``R07 and 3 like it: R09 R11 R12  0.9961–0.9982``, at most a dozen names of them."""
+    keep, *rest = cluster["members"]
+    ends = "–".join(dict.fromkeys(f"{cluster[end]:.4f}" for end in ("lowest", "highest")))
+    return f"{keep} and {len(rest)} like it: {_listed(rest)}  {ends}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_NAMES
+    return " ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _figures(row: Row) -> tuple[str, ...]:
+    return tuple("–" if row.get(measure) is None else f"{row[measure]:.4f}" for measure in MEASURES)
+
+
+def _say_more(left: int) -> None:
+    if left > 0:
+        _say(f"  and {left:,} more, with --json")
+
+
+def print_warning(event: Row) -> None:
+    """What a look at the pool has to tell, beside its answer."""
+    if event["kind"] == "warning":
+        print(f"warning: {clean(event['data']['text'])}", file=sys.stderr)
 
 
 def print_prunable(found: Sequence[Prunable]) -> None:

@@ -25,7 +25,8 @@ from experiments.correlation import correlation_matrix
 from experiments.folds import Folds
 from experiments.metrics import Metric
 from experiments.objectives import make_problem
-from experiments.pool import BlendError, Mean, PoolMember, Reader, mid_ranks, usable
+from experiments.pool import BlendError, Mean, PoolMember, Reader, usable
+from experiments.ranks import mid_ranks
 from experiments.rules import TOLERANCE, BlendLimits
 from experiments.scorer import Scorer
 from experiments.significance import Gain, required_t

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,15 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
             file.write(content)
         else:
             content(file)
+
+
+def allow_open_files(most: int = 8192) -> None:
+    """Let this process have more files open, as far as the system permits: each mapped array keeps one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.errors import AutokaggleError
 from experiments.folds import Folds
+from experiments.ranks import mid_ranks
 
 Mean = Literal["arithmetic", "rank"]
 
@@ -102,18 +103,3 @@ def usable(pool: Mapping[str, PoolMember], folds: Folds, members: Sequence[str])
 def _covered_parts(oof: np.ndarray, covered: np.ndarray, rows: int = 1 << 18) -> Iterator[np.ndarray]:
     for start in range(0, len(covered), rows):
         yield np.asarray(oof[start : start + rows])[covered[start : start + rows]]
-
-
-def mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Mid-ranks of float32 values scaled into (0, 1), float32; one sort of integers, place in the low bits."""
-    bits = (np.ascontiguousarray(values, dtype=np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
-    # Negative floats sort backwards by their bits.
-    bits[bits < 0] ^= 0x7FFFFFFF
-    keys = (bits << 32) | np.arange(len(bits))
-    keys.sort()
-    starts = np.flatnonzero(np.diff(keys >> 32, prepend=np.iinfo(np.int64).min))
-    ends = np.append(starts[1:], len(keys))
-    middle = np.repeat((starts + ends) / 2, ends - starts)
-    ranks = np.empty(len(keys), dtype=np.float32)
-    ranks[keys & 0xFFFFFFFF] = middle / len(keys)
-    return ranks

@@ -6,14 +6,18 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlite_utils import Database
 
 from experiments.redaction import armed
 from experiments.schema import Row, decode, open_facts, open_viewer
+
+if TYPE_CHECKING:
+    from experiments.correlation import Closeness
 
 BUSY_MILLISECONDS = 1000
 """How long SQLite waits for a busy file by itself; then ``on_wait`` is called, and it is tried again."""
@@ -202,9 +206,9 @@ class Registry:
         return self.row("SELECT * FROM phases WHERE round = ? AND phase = ? AND attempt = ?", [round, phase, attempt])
 
 
-def pairs(correlations: Mapping[str, float], experiment: str) -> list[Row]:
+def pairs(correlations: Mapping[str, Closeness], experiment: str) -> list[Row]:
     """Rows of the correlations table for one new experiment, each pair in its one order."""
     return [
-        {"a": min(experiment, other), "b": max(experiment, other), "pearson": value}
-        for other, value in correlations.items()
+        {"a": min(experiment, other), "b": max(experiment, other), **asdict(close)}
+        for other, close in correlations.items()
     ]

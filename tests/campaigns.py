@@ -299,7 +299,8 @@ class Player:
         name, book = row["id"], self.book
         close = {other: 1 - 0.06 * book.random.random() ** 1.5 for other in self.pool}
         for other, value in close.items():
-            book.add("correlations", a=min(name, other), b=max(name, other), pearson=value)
+            figures = {"pearson": value, "spearman": value - 0.002, "error": 1 - 8 * (1 - value)}
+            book.add("correlations", a=min(name, other), b=max(name, other), **figures)
         row["closest"] = max(close, key=lambda other: close[other], default=None)
         row["rho"] = close.get(row["closest"])
         files = {"oof": f"{name}_oof.npy", "test": f"{name}_test.npy", "oof_sha": name, "test_sha": name}

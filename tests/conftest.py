@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from autokaggle_tui.bench import Bench, open_bench
 from autokaggle_tui.engine import RunOptions, Session
@@ -15,6 +16,11 @@ from autokaggle_tui.workspace import Workspace
 from backends.models.base import Done, Model, Request, TextDelta, ToolCall
 from backends.models.playbook.model import Playbook
 from experiments.schema import Row
+
+
+# A machine that is busy with something else is no defect of what is tested.
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from textual.app import App
 from textual.widget import Widget
 
-from autokaggle_tui.poolmap import Member, PoolMap, likeness, load_pool
+from autokaggle_tui.poolmap import Member, PoolMap, best_first, clusters, likeness, load_maps
 from autokaggle_tui.ui.screens.correlation import CorrelationScreen
 from autokaggle_tui.ui.screens.help import living
 from autokaggle_tui.ui.widgets.heat_map import HeatMap, Scale
@@ -75,6 +75,17 @@ class TestLikeness:
         assert likeness(PoolMap(), 0.5).order == ()
         assert likeness(pool_of({}, "A"), 0.5).order == (0,)
 
+    def test_a_cluster_begins_with_the_member_to_keep(self) -> None:
+        pool = pool_of({("A", "B"): 0.997, ("B", "C"): 0.999, ("A", "C"): 0.9, ("C", "D"): 0.5}, *"ABCD")
+        scores = {"A": 0.93, "B": None, "C": 0.95, "D": 0.99}
+        pool = PoolMap(tuple(replace(member, score=scores[member.name]) for member in pool.members), pool.values)
+        found = likeness(pool, 0.995)
+        for better, names in ((1, "CAB"), (-1, "ACB")):
+            (cluster,) = clusters(pool, found, 0.995, better)
+            assert "".join(pool.members[place].name for place in cluster.members) == names
+            assert (cluster.low, cluster.high) == (0.997, 0.999)
+        assert [pool.members[place].name for place in best_first(pool.members, 1)] == ["D", "C", "A", "B"]
+
     def test_two_figures_and_never_rounded_up(self) -> None:
         assert Scale(0).figures(0.979) == "97"
         assert Scale(0).figures(0.9999) == "99"
@@ -94,7 +105,7 @@ class TestLikeness:
 class TestCorrelations:
     async def test_the_pool_as_a_map(self, made: Workspace) -> None:
         async with opened(made, CorrelationScreen()) as (app, pilot):
-            pool = load_pool(made)
+            pool = load_maps(made)["pearson"]
             size = len(pool)
             above = sum(value > 0.995 for value in pool.pairs())
             assert f"{size} predictions · {size * (size - 1) // 2} pairs · ≡ {above} above 0.995" in said(
@@ -139,6 +150,49 @@ class TestCorrelations:
             await settled(pilot)
             assert "0.4950 below 0.995" in said(app, "#pair")
 
+    async def test_clusters_are_marked_and_named(self, fresh: Workspace) -> None:
+        change(fresh, "UPDATE correlations SET pearson = 0.5")
+        change(fresh, "UPDATE correlations SET pearson = 0.9981 WHERE a = 'R01' AND b = 'R02'")
+        change(fresh, "UPDATE experiments SET score = 0.99 WHERE id = 'R02'")
+        async with opened(fresh, CorrelationScreen()) as (app, _pilot):
+            line = " ".join(said(app, "#group-lines").split())
+            assert line.startswith("a R02 ") and "and 1 like it: R01" in line
+            lines = [line.split() for line in seen(app.screen.query_one(HeatMap)).splitlines()[1:] if line.strip()]
+            assert {line[0] for line in lines if line[1] == "a"} == {"R01", "R02"}
+
+    async def test_the_map_shows_predictions_ranks_or_errors(self, fresh: Workspace) -> None:
+        change(fresh, "UPDATE correlations SET pearson = 0.5, spearman = 0.7, error = NULL")
+        change(fresh, "UPDATE correlations SET pearson = 0.9981, error = 0.31 WHERE a = 'R01' AND b = 'R02'")
+        async with opened(fresh, CorrelationScreen()) as (app, pilot):
+            heat = app.screen.query_one(HeatMap)
+            heat.go_to("R02", "R01")
+            await settled(pilot)
+            pair = " ".join(said(app, "#pair").split())
+            assert "ρ 0.9981 ≡ ranks 0.7000 errors 0.3100" in pair
+
+            def rows() -> list[str]:
+                return [line.split()[0] for line in seen(heat).splitlines()[1:] if line.strip()]
+
+            order = rows()
+            for words, value in (("ranks", 0.7), ("errors", 0.31), ("predictions", 0.9981)):
+                await press(pilot, "v")
+                assert str(app.screen.query_one("#map").border_subtitle).startswith(words)
+                assert heat.value == value
+                # The rule and the clusters go by Pearson: rows and marks stay where they are.
+                assert rows() == order
+                assert seen(heat).count("≡") == 2
+                if words == "errors":
+                    assert "?" in seen(heat)
+            await press(pilot, "y")
+            assert app.clipboard == "R02 R01 0.998100 0.700000 0.310000"
+
+    async def test_figures_of_an_older_version_are_said_to_be_unknown(self, fresh: Workspace) -> None:
+        change(fresh, "UPDATE correlations SET spearman = NULL, error = NULL")
+        async with opened(fresh, CorrelationScreen()) as (app, pilot):
+            assert "ranks" not in said(app, "#pair")
+            await press(pilot, "v")
+            assert "not measured" in str(app.screen.query_one("#map").border_subtitle)
+
     @pytest.mark.parametrize(
         ("old", "new", "words"),
         [
@@ -165,7 +219,7 @@ class TestCorrelations:
                 lines = seen(app.screen.query_one(HeatMap)).splitlines()[1:]
                 return [line.split()[0] for line in lines if line.strip()]
 
-            pool = load_pool(made)
+            pool = load_maps(made)["pearson"]
             await press(pilot, "g", "s")
             best = sorted(pool.members, key=lambda member: -(member.score or 0.0))
             assert app.screen.query_one("#map").border_subtitle is not None
@@ -224,7 +278,7 @@ class TestCorrelations:
     async def test_a_prediction_that_joins_the_pool_appears(self, fresh: Workspace) -> None:
         screen = CorrelationScreen()
         async with opened(fresh, screen) as (app, pilot):
-            before = len(load_pool(fresh))
+            before = len(load_maps(fresh)["pearson"])
             change(fresh, "UPDATE experiments SET in_pool = 1, score = 0.97, status = 'discard' WHERE id = 'R09'")
             row = replace(app.state.results["R09"], in_pool=True, status="discard", score=0.97)
             app.state = replace(app.state, results={**app.state.results, "R09": row})

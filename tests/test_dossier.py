@@ -173,6 +173,15 @@ class TestCards:
         assert "≡" not in of_width(card)
         assert "off" in of_width(card)
 
+    def test_ranks_and_errors_are_told_where_they_were_measured(self) -> None:
+        near = (Neighbour("R01", "mlp", 0.5, 0.9962, 0.9871, 0.4321), Neighbour("R03", "mlp", 0.5, 0.98))
+        card = ClosenessCard()
+        card.show(Dossier("R02", in_pool=True, neighbours=near, compared=9), 0.995)
+        titles, first, second, *_ = of_width(card).splitlines()
+        assert titles.split() == ["ρ", "ranks", "errors"]
+        assert first.split()[-3:] == ["0.9962≡", "0.9871", "0.4321"]
+        assert second.split()[-3:] == ["0.9800", "–", "–"]
+
     def test_a_table_wraps_its_last_column_beneath_itself(self) -> None:
         rows = [[Content("a"), Content("one two three four")], [Content("bcd"), Content("five")]]
         assert [line.plain.rstrip() for line in table(rows, 14, least=4)] == [

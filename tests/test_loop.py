@@ -327,6 +327,11 @@ def test_imported_predictions_join_the_pool(workspace: Workspace):
     assert [data["experiment"] for data in kinds(events, "imported")] == ["nn"]
     assert any("short_oof.npy" in data["text"] for data in kinds(events, "warning"))
     assert statuses(workspace)["nn"] == "imported"
+    registry = Registry(workspace.facts)
+    (pair,) = registry.rows("SELECT * FROM correlations")
+    registry.close()
+    assert (pair["a"], pair["b"]) == ("R01", "nn")
+    assert all(-1 <= pair[figure] <= 1 for figure in ("pearson", "spearman", "error"))
 
 
 def test_an_unknown_model_is_a_config_error(workspace: Workspace):

@@ -1,5 +1,6 @@
 """The pool, opened for a person's look: in an engine's place, or beside one without a trace."""
 
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def test_beside_an_engine_that_only_starts_it_says_so(planted: Workspace):
         Registry(planted.facts).close()
         with pytest.raises(WorkspaceError, match="only starting"), opened_pool(planted):
             pass
+
+
+def test_a_pool_may_have_more_files_than_a_process_is_given(planted: Workspace):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        with opened_pool(planted):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(8192, hard), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_folder_that_is_not_there_is_named(planted: Workspace):

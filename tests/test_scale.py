@@ -229,8 +229,10 @@ def test_a_newcomer_enters_the_closest_of_old_experiments(campaign: Campaign):
     name = begin(campaign, 15)
     with campaign.registry.transaction():
         campaign.registry.update("experiments", name, status="discard", ended_at=20.0)
-        campaign.registry.insert("correlations", a="R01", b=name, pearson=0.9999)
-    assert json.loads(files(campaign)[1])[0]["closest"][0] == {"id": name, "pearson": 0.9999}
+        campaign.registry.insert("correlations", a="R01", b=name, pearson=0.9999, spearman=0.98)
+    assert json.loads(files(campaign)[1])[0]["closest"][0] == {
+        "id": name, "pearson": 0.9999, "spearman": 0.98, "error": None,
+    }  # fmt: skip
     same_as_anew(campaign)
 
 

@@ -90,6 +90,19 @@ def test_paths_the_system_refuses_are_told_to_the_model(box: Toolbox, path: str)
             call(box, tool, **{argument: path})
 
 
+def test_how_alike_predictions_are_is_told_in_three_figures(box: Toolbox):
+    assert call(box, "correlations", experiment="R02") == "no correlations stored"
+    registry = Registry(box.database)
+    registry.insert("correlations", a="R01", b="R02", pearson=0.97, spearman=0.965, error=0.8)
+    registry.insert("correlations", a="R02", b="R03", pearson=0.99)
+    registry.close()
+    assert call(box, "correlations", experiment="R02").splitlines() == [
+        "R03\t0.99000\tnot measured\tnot measured",
+        "R01\t0.97000\t0.96500\t0.80000",
+    ]
+    assert "errors" in TOOLS["correlations"].description
+
+
 def test_characters_that_are_no_text_are_told_to_the_model(box: Toolbox):
     with pytest.raises(ToolError):
         asyncio.run(box.call("read_file", r'{"path": "\ud800"}'))

@@ -9,6 +9,7 @@ from typing import Any
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.scoring import load_pool
+from autokaggle_tui.workspace import experiment_name
 from experiments.blending import Survey, survey_blends
 from experiments.blendreport import blend_report, chosen_rulings
 from experiments.rules import Ruling, blend_limits
@@ -42,6 +43,8 @@ def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], S
     pool = load_pool(campaign)
     scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
     rules = campaign.rules
+    # An imported prediction may be called 7.
+    chosen = [name if name in pool else experiment_name(name) for name in members]
 
     def work() -> Surveyed:
         survey = survey_blends(
@@ -50,7 +53,7 @@ def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], S
             campaign.folds,
             campaign.metric,
             limits=blend_limits(rules),
-            members=members,
+            members=chosen,
             seed=campaign.config.seed,
             threads=campaign.slots * campaign.threads,
         )

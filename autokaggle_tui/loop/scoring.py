@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop.closeness import closeness
 from autokaggle_tui.loop.gains import gain_over, parts_of
 from autokaggle_tui.loop.runner import RunResult
 from autokaggle_tui.loop.verdicts import record_rulings
-from experiments.correlation import correlate
+from experiments.correlation import Closeness
 from experiments.errors import MetricError, PredictionError
 from experiments.pool import PoolMember
 from experiments.predictions import array_sha, load_array, save_array
@@ -96,16 +97,15 @@ def load_pool(campaign: Campaign) -> dict[str, PoolMember]:
     return found
 
 
-async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> dict[str, float]:
-    """Pearson correlation of a new prediction with every one in the pool."""
-    others = {name: member.oof for name, member in load_pool(campaign).items() if name != experiment}
-    return await asyncio.to_thread(correlate, oof, others, campaign.folds.covered) if others else {}
+async def correlations(campaign: Campaign, experiment: str, oof: np.ndarray) -> dict[str, Closeness]:
+    """How alike a new prediction is to every one in the pool."""
+    return await closeness(campaign, experiment, oof, load_pool(campaign))
 
 
-def nearest(close: Mapping[str, float]) -> tuple[str | None, float | None]:
-    """The most correlated prediction and its correlation; (None, None) in an empty pool."""
-    name = max(close, key=lambda other: close[other], default=None)
-    return name, None if name is None else close[name]
+def nearest(close: Mapping[str, Closeness]) -> tuple[str | None, float | None]:
+    """The most correlated prediction and its Pearson correlation; (None, None) in an empty pool."""
+    name = max(close, key=lambda other: close[other].pearson, default=None)
+    return name, None if name is None else close[name].pearson
 
 
 def _twin(campaign: Campaign, experiment: str, oof: np.ndarray) -> str | None:
@@ -148,7 +148,7 @@ async def settle(
         if twin is not None:
             standing = replace(standing, status="discard", reason=f"predicts exactly what {twin} predicts")
     pooled = twin is None and standing.score is not None and result.oof is not None and result.test is not None
-    close: dict[str, float] = {}
+    close: dict[str, Closeness] = {}
     closest, rho = nearest(close)
     if pooled and result.oof is not None and result.test is not None:
         oof_name, test_name = names(experiment)

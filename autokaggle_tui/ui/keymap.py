@@ -102,6 +102,8 @@ KEYS: tuple[Key, ...] = (
     Key("hit-previous", "N", "Previous hit", "The previous place found", MOVE),
     Key("sort", "s", "Sort", "Sort by the next column", HERE, where=frozenset({"cockpit", "correlations"})),
     Key("sort-reverse", "S", "Reverse", "Turn the order round", HERE, where=frozenset({"cockpit", "correlations"})),
+    Key("measure", "v", "Measure", "Alike in predictions, in ranks, or in errors", HERE,
+        where=frozenset({"correlations"})),
     Key("submit", "S", "Submit", "Submit what is selected, after a question", HERE,
         where=frozenset({"submissions"}), show=True),
     Key("diff", "d", "Diff", "What changed since the parent experiment", HERE, where=frozenset({"round"})),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from string import ascii_letters
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -13,7 +13,18 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from autokaggle_tui.poolmap import Likeness, Member, PoolMap, likeness, load_pool
+from autokaggle_tui.poolmap import (
+    MEASURES,
+    Cluster,
+    Likeness,
+    Measure,
+    Member,
+    PoolMap,
+    best_first,
+    clusters,
+    likeness,
+    load_maps,
+)
 from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.panescreen import PaneScreen
@@ -29,18 +40,30 @@ from experiments.learnings import Rule
 
 RULE = "stacking-correlation"
 ORDERS = ("likeness", "score", "time")
+WORDS: Mapping[Measure, str] = {"pearson": "predictions", "spearman": "ranks", "error": "errors"}
 SHOWN_GROUPS, SHOWN_NAMES = 100, 12
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a thread read and worked out."""
+    """What a thread read and worked out. Rule, order and clusters go by Pearson, whatever the map shows."""
 
-    pool: PoolMap
+    maps: Mapping[Measure, PoolMap]
     likeness: Likeness
+    clusters: tuple[Cluster, ...]
     rule: Rule
     above: int
-    scale: Scale
+    scales: Mapping[Measure, Scale]
+
+    @property
+    def pool(self) -> PoolMap:
+        """The pool by Pearson."""
+        return self.maps["pearson"]
+
+    @property
+    def marks(self) -> dict[int, str]:
+        """The letter of each place's cluster."""
+        return {place: _letter(number) for number, found in enumerate(self.clusters) for place in found.members}
 
 
 class CorrelationScreen(PaneScreen[None]):
@@ -48,7 +71,10 @@ class CorrelationScreen(PaneScreen[None]):
 
     CSS_PATH = "correlation.tcss"
     AUTO_FOCUS = "#heat"
-    BINDINGS: ClassVar[list[Any]] = [*bindings("open", "sort", show=True), *bindings("sort-reverse", "copy")]
+    BINDINGS: ClassVar[list[Any]] = [
+        *bindings("open", "sort", "measure", show=True),
+        *bindings("sort-reverse", "copy"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +82,7 @@ class CorrelationScreen(PaneScreen[None]):
         self._stamp: tuple[Any, ...] | None = None
         self._loading = self._stale = False
         self._by, self._reversed = ORDERS[0], False
+        self._measure = MEASURES[0]
 
     def compose(self) -> ComposeResult:
         """A summary, map and groups, the pair under the cursor, and the keys."""
@@ -92,15 +119,18 @@ class CorrelationScreen(PaneScreen[None]):
     def _load(self) -> None:
         workspace = self.cockpit.workspace
         try:
-            pool = load_pool(workspace)
+            maps = load_maps(workspace)
         except AutokaggleError as error:
             self.app.call_from_thread(self._failed, error)
             return
         rule = read_rules(workspace)[RULE]
         limit = _limit(rule)
-        values = list(pool.pairs())
-        above = 0 if limit is None else sum(value > limit for value in values)
-        loaded = Loaded(pool, likeness(pool, limit), rule, above, Scale.over(values))
+        values = {measure: list(pool.pairs()) for measure, pool in maps.items()}
+        above = 0 if limit is None else sum(value > limit for value in values["pearson"])
+        found = likeness(maps["pearson"], limit)
+        groups = () if limit is None else clusters(maps["pearson"], found, limit, self.cockpit.state.now.better)
+        scales = {measure: Scale.over(values[measure]) for measure in MEASURES}
+        loaded = Loaded(maps, found, groups, rule, above, scales)
         self.app.call_from_thread(self._show, loaded)
 
     def _failed(self, error: AutokaggleError) -> None:
@@ -123,8 +153,8 @@ class CorrelationScreen(PaneScreen[None]):
         self._explain("")
         self.query_one("#summary", Static).update(_summary(loaded))
         groups = self.query_one("#group-lines", TableCard)
-        groups.show(_groups(loaded, self.cockpit.state.now.better), _no_groups(loaded.rule))
-        number = len(loaded.likeness.groups)
+        groups.show(_groups(loaded), _no_groups(loaded.rule))
+        number = len(loaded.clusters)
         self.query_one("#groups", Pane).subtitle(f"{number:,} group{'s' if number != 1 else ''}" if number else "")
         self._show_map()
 
@@ -132,18 +162,26 @@ class CorrelationScreen(PaneScreen[None]):
         loaded = self._loaded
         if loaded is None or len(loaded.pool) < 2:
             return
-        self.query_one(HeatMap).show(loaded.pool, loaded.scale, self._order(loaded), _limit(loaded.rule))
+        scale = loaded.scales[self._measure]
+        self.query_one(HeatMap).show(
+            loaded.maps[self._measure],
+            scale,
+            self._order(loaded),
+            _limit(loaded.rule),
+            marks=loaded.marks,
+            ruled=loaded.pool,
+        )
         turned = ", turned round" if self._reversed else ""
-        self.query_one("#map", Pane).subtitle(f"by {self._by}{turned}", loaded.scale.example)
+        unknown = next(loaded.maps[self._measure].pairs(), None) is None
+        example = "not measured: `autokaggle-tui correlate` does it" if unknown else scale.example
+        self.query_one("#map", Pane).subtitle(WORDS[self._measure], f"by {self._by}{turned}", example)
 
     def _order(self, loaded: Loaded) -> Sequence[int]:
         places = list(loaded.likeness.order)
         if self._by == "time":
             places = list(range(len(loaded.pool)))
         elif self._by == "score":
-            better = self.cockpit.state.now.better
-            members = loaded.pool.members
-            places.sort(key=lambda place: -better * (members[place].score or 0.0))
+            places = best_first(loaded.pool.members, self.cockpit.state.now.better)
         return places[::-1] if self._reversed else places
 
     def _explain(self, text: str) -> None:
@@ -157,10 +195,8 @@ class CorrelationScreen(PaneScreen[None]):
 
     @on(HeatMap.Moved)
     def _moved(self, event: HeatMap.Moved) -> None:
-        if self._loaded is None:
-            return
-        value = self.query_one(HeatMap).value
-        self.query_one("#pair", Static).update(_pair(event.row, event.column, value, self._loaded.rule), layout=False)
+        if self._loaded is not None:
+            self.query_one("#pair", Static).update(_pair(event.row, event.column, self._loaded), layout=False)
 
     @on(HeatMap.Opened)
     def _opened(self, event: HeatMap.Opened) -> None:
@@ -180,12 +216,19 @@ class CorrelationScreen(PaneScreen[None]):
         self._reversed = not self._reversed
         self._show_map()
 
+    def action_measure(self) -> None:
+        """Alike in predictions, in ranks, in errors."""
+        self._measure = MEASURES[(MEASURES.index(self._measure) + 1) % len(MEASURES)]
+        self._show_map()
+
     def action_copy(self) -> None:
-        """Copy the pair under the cursor."""
+        """Copy the pair under the cursor, with all its figures."""
         heat = self.query_one(HeatMap)
-        if heat.pair is not None:
-            value = "unknown" if heat.value is None else f"{heat.value:.6f}"
-            self.app.copy_to_clipboard(f"{heat.pair[0].name} {heat.pair[1].name} {value}")
+        if heat.pair is not None and self._loaded is not None:
+            row, column = heat.pair
+            figures = _figures(self._loaded, row, column)
+            said = " ".join("unknown" if value is None else f"{value:.6f}" for value in figures.values())
+            self.app.copy_to_clipboard(f"{row.name} {column.name} {said}")
             self.notify("Copied the pair.")
 
 
@@ -214,28 +257,28 @@ def _summary(loaded: Loaded) -> Content:
     return Content.assemble(*parts)
 
 
-def _groups(loaded: Loaded, better: int) -> list[Row]:
+def _groups(loaded: Loaded) -> list[Row]:
+    """A row for each cluster: its letter; the best of it, to keep, and those like it."""
     rows: list[Row] = []
     members = loaded.pool.members
-    limit = _limit(loaded.rule) or 0.0
-    for group in loaded.likeness.groups[:SHOWN_GROUPS]:
-        best_first = sorted(group, key=lambda place: -better * (members[place].score or 0.0))
-        links = (loaded.pool.value(a, b) for a, b in pairwise(group))
-        # Two that lie side by side may be linked through a third only.
-        values = [value for value in links if value is not None and value > limit]
-        best = members[best_first[0]]
-        rest = [members[place].name for place in best_first[1:SHOWN_NAMES]]
-        more = len(group) - 1 - len(rest)
-        span = "–".join(dict.fromkeys((f"{min(values):.4f}", f"{max(values):.4f}"))) if values else ""
+    for number, found in enumerate(loaded.clusters[:SHOWN_GROUPS]):
+        keep, *others = (members[place] for place in found.members)
+        rest = [other.name for other in others[: SHOWN_NAMES - 1]]
+        more = len(others) - len(rest)
+        span = "–".join(dict.fromkeys((f"{found.low:.4f}", f"{found.high:.4f}")))
         said = Content.assemble(
-            (best.name, "bold"),
-            (f" {best.family} {score_text(best.score)}", MUTED),
-            f" {TWIN} {' '.join(rest)}",
+            (keep.name, "bold"),
+            (f" {keep.family} {score_text(keep.score)}", MUTED),
+            f" and {len(others):,} like it: {' '.join(rest)}",
             (f" and {more:,} more" if more else "", MUTED),
             (f"  {span}", "$text-warning"),
         )
-        rows.append([Content.styled(f"{len(group):,}", "bold $text-warning"), said])
+        rows.append([Content.styled(_letter(number), "bold $text-warning"), said])
     return rows
+
+
+def _letter(number: int) -> str:
+    return ascii_letters[number] if number < len(ascii_letters) else "•"
 
 
 def _no_groups(rule: Rule) -> str:
@@ -243,8 +286,15 @@ def _no_groups(rule: Rule) -> str:
     return f"{RULE} is off." if limit is None else f"No two predictions are correlated above {limit:g}."
 
 
-def _pair(row: Member, column: Member, value: float | None, rule: Rule) -> Content:
+def _figures(loaded: Loaded, row: Member, column: Member) -> dict[Measure, float | None]:
+    a, b = (loaded.pool.members.index(member) for member in (row, column))
+    return {measure: pool.value(a, b) for measure, pool in loaded.maps.items()}
+
+
+def _pair(row: Member, column: Member, loaded: Loaded) -> Content:
     """Two lines: who and how alike, what the rule says."""
+    rule, figures = loaded.rule, _figures(loaded, row, column)
+    value = figures["pearson"]
     first = Content.assemble(*_who(row))
     if row.name == column.name:
         return Content("\n").join([first, Content.styled(f"{row.status}; enter opens it", MUTED)])
@@ -255,6 +305,10 @@ def _pair(row: Member, column: Member, value: float | None, rule: Rule) -> Conte
     head = Content.assemble(
         first, ("  ×  ", MUTED), *_who(column), ("   ρ ", MUTED), (figure, tone), f" {TWIN}" if twin else ""
     )
+    for measure in ("spearman", "error"):
+        other = figures[measure]
+        if other is not None:
+            head = Content.assemble(head, (f"  {WORDS[measure]} ", MUTED), f"{other:.4f}")
     return Content("\n").join([head, _ruled(value, rule, twin)])
 
 

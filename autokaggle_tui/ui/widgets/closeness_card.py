@@ -11,11 +11,14 @@ from autokaggle_tui.wording import score_text
 TWIN = "≡"
 """Marks a pair above the threshold."""
 LEAST_TRACK = 10
+COLUMNS = (("spearman", "ranks"), ("error", "errors"))
+"""What is told beside Pearson, if it was measured."""
+FIGURE = 6
 NAME_ROOM = 14
 
 
 class ClosenessCard(Card):
-    """The closest five as bars up to 1, with the threshold marked on each."""
+    """The closest five as bars up to 1, with the threshold marked on each; how alike in ranks and errors."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("Closest in the pool", id=id)
@@ -40,20 +43,26 @@ class ClosenessCard(Card):
         self.changed()
 
     def lines(self, width: int) -> list[Content]:
-        """Bars and a sentence."""
+        """Titles, bars and a sentence."""
         near = self._dossier.neighbours
         if not near:
             return Content.styled(self._nothing(), MUTED).wrap(width)
         names = min(max(len(other.name) for other in near), NAME_ROOM)
         families = min(max(len(other.family) for other in near), NAME_ROOM)
         scores = max(len(score_text(other.score)) for other in near)
-        room = width - names - families - scores - 7 - 2 * 4
+        shown = [item for item in COLUMNS if any(getattr(other, item[0]) is not None for other in near)]
+        room = width - names - families - scores - 7 - 2 * 4 - len(shown) * (FIGURE + 2)
         if room < LEAST_TRACK:
             room, scores = room + scores + 2, 0
-        lines = [
-            self._line(other, names, families, scores, room if room >= LEAST_TRACK else 0, near[-1].pearson)
-            for other in near
-        ]
+        lines = []
+        for other in near:
+            line = self._line(other, names, families, scores, room if room >= LEAST_TRACK else 0, near[-1].pearson)
+            lines.append(Content("  ").join([line, *(_figure(getattr(other, name)) for name, _ in shown)]))
+        if shown:
+            titles = "  ".join(title.rjust(FIGURE) for title in ("ρ", *(title for _, title in shown)))
+            # Pearson's column ends with a place for the mark.
+            first, rest = titles[:FIGURE], titles[FIGURE:]
+            lines.insert(0, Content.styled(f"{first} {rest}".rjust(lines[0].cell_length), MUTED))
         return [*lines, *self._sentence(near[0]).wrap(width)]
 
     def _line(self, other: Neighbour, names: int, families: int, scores: int, room: int, least: float) -> Content:
@@ -102,3 +111,7 @@ class ClosenessCard(Card):
         if shown.status == "running":
             return "Told when the last fold is done."
         return "It is not in the pool, so it was compared with nothing."
+
+
+def _figure(value: float | None) -> Content:
+    return Content.styled(("–" if value is None else f"{value:.4f}").rjust(FIGURE), MUTED)

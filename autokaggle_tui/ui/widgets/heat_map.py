@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low, quantiles
 from typing import Any, ClassVar
@@ -125,6 +125,8 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         self._pool = PoolMap()
         self._order: Sequence[int] = ()
         self._limit: float | None = None
+        self._marks: Mapping[int, str] = {}
+        self._ruled = PoolMap()
         self._at = (0, 0)
         self._scale = Scale()
         self._styles: dict[str, RichStyle] = {}
@@ -132,16 +134,28 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         self._names = self._families = self._scores = 0
         self._label = 1
 
-    def show(self, pool: PoolMap, scale: Scale, order: Sequence[int], limit: float | None) -> None:
+    def show(
+        self,
+        pool: PoolMap,
+        scale: Scale,
+        order: Sequence[int],
+        limit: float | None,
+        *,
+        marks: Mapping[int, str] | None = None,
+        ruled: PoolMap | None = None,
+    ) -> None:
         """Show the pool in an order; the cursor stays on its pair if that is still there.
 
         Args:
             scale: ``Scale.over`` the pairs of the pool, which takes a while for a large one.
             order: Places of the members.
             limit: Pairs above it are marked; None marks none.
+            marks: A sign for the row of a place, of one cell.
+            ruled: What the limit is of, when that is not what the cells show.
         """
         held = self.pair
         self._pool, self._scale, self._order, self._limit = pool, scale, order, limit
+        self._marks, self._ruled = marks or {}, pool if ruled is None else ruled
         self._shades.clear()
         names = {pool.members[place].name: number for number, place in enumerate(order)}
         last = max(len(order) - 1, 0)
@@ -279,7 +293,9 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         scores = max((len(score_text(member.score)) for member in members), default=0)
         self._families = families if width >= ROOM_FOR_FAMILY else 0
         self._scores = scores if width >= ROOM_FOR_SCORE else 0
-        self._label = self._names + 1 + sum(size + 1 for size in (self._families, self._scores) if size)
+        self._label = (
+            self._names + 1 + 2 * bool(self._marks) + sum(size + 1 for size in (self._families, self._scores) if size)
+        )
         self.virtual_size = Size(self._label + CELL * len(self._order), len(self._order) + 1)
         self.refresh()
 
@@ -320,6 +336,8 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
         here = row == self._at[0]
         name = fitted(member.name, self._names).ljust(self._names)
         segments = [Segment(f"{name} ", self._style("bold $text-accent" if here else "bold"))]
+        if self._marks:
+            segments.append(Segment(f"{self._marks.get(self._order[row], ' ')} ", self._style("bold $text-warning")))
         if self._families:
             family = fitted(member.family, self._families).ljust(self._families)
             segments.append(Segment(f"{family} ", self._style(MUTED)))
@@ -329,7 +347,8 @@ class HeatMap(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _cell(self, row: int, column: int) -> Segment:
         value = self._value(row, column)
-        twin = row != column and value is not None and self._limit is not None and value > self._limit
+        ruled = self._ruled.value(self._order[row], self._order[column])
+        twin = row != column and ruled is not None and self._limit is not None and ruled > self._limit
         if row == column:
             text = "  ╲ "
         elif value is None:
