@@ -9,10 +9,6 @@ import numpy as np
 from experiments.objectives import Walk
 from experiments.rules import TOLERANCE, BlendLimits
 
-STEPS = 100
-# Steps without an improvement after which a climb ends; early steps are coarse, so it may get worse first.
-PATIENCE = 12
-
 
 def climb(
     walk: Walk, allowed: Sequence[int], n_members: int, max_members: int | None, *, again: bool = True
@@ -34,11 +30,10 @@ def climb(
     lowest = float(walk.costs(allowed[:1])[0])
     lowest_tie = float(walk.ties(allowed[:1])[0])
     walk.take(allowed[0])
-    since = 0
-    for _ in range(STEPS - 1):
+    for _ in range(walk.steps - 1):
         full = max_members is not None and np.count_nonzero(counts) >= max_members
         open_to = [j for j in allowed if (counts[j] and again) or not (counts[j] or full)]
-        if not open_to or since >= PATIENCE:
+        if not open_to:
             break
         looked_at = walk.shortlist(open_to)
         costs = walk.costs(looked_at)
@@ -47,9 +42,8 @@ def climb(
         taken, cost, tie = level[int(np.argmin(ties))], float(costs.min()), float(ties.min())
         walk.take(taken)
         counts[taken] += 1
-        since += 1
         if cost < lowest or (cost == lowest and tie < lowest_tie):
-            best, lowest, lowest_tie, since = counts.copy(), cost, tie, 0
+            best, lowest, lowest_tie = counts.copy(), cost, tie
     return best
 
 

@@ -40,7 +40,8 @@ class Kind:
     """How a metric is evaluated on a sample; costs are the metric, negated when it is maximised.
 
     Attributes:
-        reduce: (y, pred) -> what is summed over members, rows last: (r,) or (K, r) float32.
+        reduce: (pred, rows, y) -> what is summed over members, rows last: (r,) or (K, r) float32. ``pred`` has
+            all rows; y, (r,), those that are wanted.
         cost: (y, mix) -> cost, mix as reduced; it may leave anything in mix.
         tie: (y, mix) -> a smooth cost that decides between equal ones, or None.
         target: What ``cost`` is given as y, computed once; y itself when None.
@@ -48,7 +49,7 @@ class Kind:
         shift: The cost needs values from 0 up, and does not mind one constant added to all of them.
     """
 
-    reduce: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    reduce: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     cost: Cost
     max_rows: int
     tie: Cost | None = None
@@ -207,13 +208,16 @@ def _bits(y: np.ndarray) -> np.ndarray:
     return y.astype(np.uint32)
 
 
-def _rows_last(_: np.ndarray, pred: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(pred.T, dtype=np.float32)
+def _rows_last(pred: np.ndarray, rows: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pred.take(rows, axis=0).T, dtype=np.float32)
 
 
-def _true_class(y: np.ndarray, pred: np.ndarray) -> np.ndarray:
-    found = pred[np.arange(len(y)), y] if pred.ndim == 2 else np.where(y == 1, pred, 1 - pred)
-    return np.ascontiguousarray(found, dtype=np.float32)
+def _true_class(pred: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if pred.ndim == 2:
+        own = pred.reshape(-1).take(rows * pred.shape[1] + y)
+        return np.asarray(own, dtype=np.float32)
+    own = pred.take(rows)
+    return np.asarray(np.where(y == 1, own, 1 - own), dtype=np.float32)
 
 
 def _log_loss(_: np.ndarray, mix: np.ndarray) -> float:

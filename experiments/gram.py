@@ -14,6 +14,8 @@ from experiments.folds import Folds
 
 # Rows whose residuals are multiplied in float32, a part of them for each fold; the products are added in float64.
 CHUNK = 16_384
+# Additions that a climb makes; one costs next to nothing.
+STEPS = 400
 
 Units = Callable[[np.ndarray], np.ndarray]
 
@@ -71,6 +73,7 @@ class GramWalk:
     def __init__(self, gram: np.ndarray, units: Units) -> None:
         self.gram = gram
         self.units = units
+        self.steps = STEPS
         self.size = 0
         self.half = np.zeros(len(gram))
         self.inner = 0.0

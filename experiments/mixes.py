@@ -11,8 +11,12 @@ import numpy as np
 from experiments.blas import one_thread
 from experiments.fastmetrics import Kind
 
+# Additions that a climb makes: weights of one in a hundred.
+STEPS = 100
 # Of a kind with slopes these many candidates are worth their costs, of another these many.
 SHORTLIST, LONGLIST = 3, 16
+# Values that are added up faster than a shortlist is made.
+FEW_VALUES = 100_000
 # Candidates whose cost tells the curvature.
 LOOKS = 4
 # Slopes are taken anew when a mean has grown by this factor, longer shortlists at every few steps.
@@ -103,7 +107,7 @@ class Slopes:
 
     def shortlist(self, total: np.ndarray, taken: Sequence[int], candidates: Sequence[int]) -> Sequence[int]:
         """Those of the lowest modelled cost."""
-        if len(candidates) <= SHORTLIST:
+        if len(candidates) <= SHORTLIST or len(candidates) * len(self.mixes.y) <= FEW_VALUES:
             return candidates
         chosen = np.asarray(candidates, dtype=np.intp)
         if len(taken) >= self.grown:
@@ -168,6 +172,7 @@ class MixWalk:
     def __init__(self, mixes: Mixes, scout: Scout) -> None:
         self.mixes = mixes
         self.scout = scout
+        self.steps = STEPS
         self.total = mixes.empty()
         self.total.fill(0)
         self.taken: list[int] = []

@@ -8,6 +8,7 @@ taken where it agrees with ``Metric.score``; any other metric is scored by itsel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -22,9 +23,8 @@ from experiments.mixes import Mixes, MixWalk, MixWeighing, Slopes, Windows
 
 # 64 million float32 values: 256 MB for the sample.
 MAX_VALUES = 64_000_000
-# Rows on which a search makes its shortlists; and how many of the rarer class make a window of them worth a look.
+# Rows on which a search without slopes makes its shortlists.
 WINDOW_ROWS = 16_000
-WINDOW_RARE = 500
 # Many more rows of one class than of the other add nearly nothing to what an AUC is known by.
 MOST_COMMON = 20
 
@@ -32,7 +32,13 @@ Read = Callable[[int], np.ndarray]
 
 
 class Walk(Protocol):
-    """A multiset of members that grows by one at a time."""
+    """A multiset of members that grows by one at a time.
+
+    Attributes:
+        steps: How many additions are worth their time.
+    """
+
+    steps: int
 
     def costs(self, candidates: Sequence[int]) -> np.ndarray:
         """(c,) cost of the mean after adding each candidate alone; inf where the metric is undefined."""
@@ -103,8 +109,8 @@ class SampleProblem:
         kind = fast_kind(metric, y, self.classes)
         self.kind = kind if kind is not None and self._agrees(kind, y, folds, first) else generic_kind(metric)
         by_class = self.kind.shift and self.classes == 1 and metric.name in BALANCED
-        width = self.kind.reduce(y[:1], first[:1]).size
-        limit = min(self.kind.max_rows, max(1, MAX_VALUES // (members * width)))
+        shape = self.kind.reduce(first, np.zeros(1, dtype=np.intp), y[:1]).shape[:-1]
+        limit = min(self.kind.max_rows, max(1, MAX_VALUES // (members * math.prod(shape))))
         rows = _sample(y, folds, limit, seed, by_class=by_class)
         # Fold by fold, so that the rows of some folds are a few slices and not a copy; shuffled within
         # a fold, so that every slice of one is a sample of it.
@@ -113,14 +119,13 @@ class SampleProblem:
         self.edges = np.searchsorted(fold[order], np.arange(folds.n_folds + 1)).tolist()
         self.rows = len(rows)
         self.y = y[rows[order]]
-        self.values = np.empty((members, *self.kind.reduce(y[:1], first[:1]).shape[:-1], len(rows)), np.float32)
-        for member in range(members):
-            self.values[member] = self.kind.reduce(y[rows], np.asarray(read(member)[rows]))[..., order]
+        own = y[rows]
+        self.values = np.empty((members, *shape, len(rows)), dtype=np.float32)
+        for member, out in enumerate(self.values):
+            self.kind.reduce(np.asarray(read(member)), rows, own).take(order, axis=-1, out=out, mode="clip")
         if self.kind.shift:
             self.values -= min(float(self.values.min()), 0.0)
         self.windows = max(1, self.rows // WINDOW_ROWS)
-        if by_class:
-            self.windows = max(1, min(self.windows, int(np.bincount(self.y).min()) // WINDOW_RARE))
 
     def walk(self, without: Collection[int] = ()) -> Walk:
         """An empty walk over the sampled rows of all folds but these."""
@@ -149,7 +154,7 @@ class SampleProblem:
 
     def _agrees(self, kind: Kind, y: np.ndarray, folds: Folds, first: np.ndarray) -> bool:
         rows = _sample(y, folds, 20_000, 0, by_class=False)
-        values = kind.reduce(y[rows], first[rows])[None]
+        values = kind.reduce(first, rows, y[rows])[None]
         if kind.shift:
             values -= min(float(values.min()), 0.0)
         mixes = Mixes(values, y[rows], kind, [slice(0, len(rows))])
