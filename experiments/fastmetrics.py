@@ -277,7 +277,7 @@ def _graded(lowest: float, grades: int) -> Kind:
     """Kappa of a regression that is rounded to the grades of the target."""
 
     def cost(y: np.ndarray, mix: np.ndarray) -> float:
-        labels = np.clip(np.rint(mix - lowest), 0, grades - 1).astype(np.int64)
+        labels = np.clip(np.rint(mix) - lowest, 0, grades - 1).astype(np.int64)
         return -_qwk(_confusion(y - lowest, labels, grades))
 
     return Kind(_rows_last, cost, MAX_ROWS, _label_tie)
