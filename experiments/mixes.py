@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import cycle, pairwise
 from typing import Protocol
 
@@ -98,11 +99,6 @@ class Slopes:
 
     def __init__(self, mixes: Mixes) -> None:
         self.mixes = mixes
-        parts = [mixes.values[:, piece][:, :: max(1, len(mixes.y) // APART_ROWS)] for piece, _ in mixes.pieces]
-        rows = np.concatenate(parts, axis=1)
-        rows -= rows.mean(axis=1, keepdims=True)
-        with one_thread():
-            self.apart = (rows @ rows.T).astype(np.float64) / rows.shape[1]
         self.grown = 0.0
 
     def shortlist(self, total: np.ndarray, taken: Sequence[int], candidates: Sequence[int]) -> Sequence[int]:
@@ -131,6 +127,16 @@ class Slopes:
         bends = (costs - linear[looks]) / np.maximum(square[looks], np.finfo(float).tiny)
         self.curvature = max(float(np.median(bends)), 0.0) if np.isfinite(bends).all() else 0.0
 
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """(m, m) covariance of the members on some of the rows."""
+        every = max(1, len(self.mixes.y) // APART_ROWS)
+        rows = np.concatenate([self.mixes.values[:, piece][:, ::every] for piece, _ in self.mixes.pieces], axis=1)
+        rows -= rows.mean(axis=1, keepdims=True)
+        with one_thread():
+            products = rows @ rows.T
+        return np.asarray(products / rows.shape[1], dtype=np.float64)
+
     def _terms(self, taken: Sequence[int], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and second order of the step from where the model was made to each mean of one more."""
         size = len(taken) + 1
@@ -147,7 +153,6 @@ class Windows:
     def __init__(self, windows: Sequence[Mixes]) -> None:
         self.windows = cycle(windows)
         self.chosen: list[int] = []
-        self.step = 0
 
     def shortlist(self, total: np.ndarray, taken: Sequence[int], candidates: Sequence[int]) -> Sequence[int]:  # noqa: ARG002
         """Those of the lowest costs, for a few steps."""
