@@ -17,7 +17,7 @@ from experiments.metrics import Metric, is_positive
 
 # Rows that a search looks at; what it finds is always scored on all of them. Sorting costs more than adding.
 MAX_ROWS = 400_000
-MAX_ROWS_SORTED = 250_000
+MAX_ROWS_SORTED = 150_000
 MAX_ROWS_RANKED = 50_000
 MAX_ROWS_GENERIC = 20_000
 # Where scikit-learn cuts off a probability before taking its logarithm.

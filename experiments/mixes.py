@@ -15,13 +15,13 @@ from experiments.fastmetrics import Kind
 # Additions that a climb makes: weights of one in a hundred.
 STEPS = 100
 # Of a kind with slopes these many candidates are worth their costs, of another these many.
-SHORTLIST, LONGLIST = 3, 16
+SHORTLIST, LONGLIST = 2, 16
 # Values that are added up faster than a shortlist is made.
 FEW_VALUES = 100_000
 # Candidates whose cost tells the curvature.
-LOOKS = 4
+LOOKS = 3
 # Slopes are taken anew when a mean has grown by this factor, longer shortlists at every few steps.
-GROWTH = 1.3
+GROWTH = 1.5
 RESCAN = 4
 # Rows that tell how far apart members are.
 APART_ROWS = 32_000
