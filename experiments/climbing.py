@@ -9,14 +9,6 @@ import numpy as np
 from experiments.objectives import Walk
 from experiments.rules import TOLERANCE, BlendLimits
 
-STEPS = 50
-# Steps without an improvement after which a climb ends; early steps are coarse, so it may get worse first.
-PATIENCE = 12
-# A member that would be far from the best addition now is not the best one in the next few steps either: only every
-# fourth step after the first four looks at all of a large pool.
-RESCAN = 4
-SHORTLIST = 12
-
 
 def climb(
     walk: Walk, allowed: Sequence[int], n_members: int, max_members: int | None, *, again: bool = True
@@ -38,25 +30,20 @@ def climb(
     lowest = float(walk.costs(allowed[:1])[0])
     lowest_tie = float(walk.ties(allowed[:1])[0])
     walk.take(allowed[0])
-    since = 0
-    shortlist: Sequence[int] = allowed
-    for step in range(STEPS - 1):
+    for _ in range(walk.steps - 1):
         full = max_members is not None and np.count_nonzero(counts) >= max_members
-        scan = step < RESCAN or step % RESCAN == 0
-        open_to = [j for j in (allowed if scan else shortlist) if (counts[j] and again) or not (counts[j] or full)]
-        if not open_to or since >= PATIENCE:
+        open_to = [j for j in allowed if (counts[j] and again) or not (counts[j] or full)]
+        if not open_to:
             break
-        costs = walk.costs(open_to)
-        if scan:
-            shortlist = [open_to[place] for place in np.argsort(costs, kind="stable")[:SHORTLIST]]
-        level = [j for j, cost in zip(open_to, costs, strict=True) if cost <= costs.min()]
+        looked_at = walk.shortlist(open_to)
+        costs = walk.costs(looked_at)
+        level = [j for j, cost in zip(looked_at, costs, strict=True) if cost <= costs.min()]
         ties = walk.ties(level) if len(level) > 1 or costs.min() <= lowest else np.zeros(1)
         taken, cost, tie = level[int(np.argmin(ties))], float(costs.min()), float(ties.min())
         walk.take(taken)
         counts[taken] += 1
-        since += 1
         if cost < lowest or (cost == lowest and tie < lowest_tie):
-            best, lowest, lowest_tie, since = counts.copy(), cost, tie, 0
+            best, lowest, lowest_tie = counts.copy(), cost, tie
     return best
 
 

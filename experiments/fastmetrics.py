@@ -16,14 +16,19 @@ from experiments.errors import MetricError
 from experiments.metrics import Metric, is_positive
 
 # Rows that a search looks at; what it finds is always scored on all of them. Sorting costs more than adding.
-MAX_ROWS = 200_000
-MAX_ROWS_SORTED = 100_000
+MAX_ROWS = 400_000
+MAX_ROWS_SORTED = 150_000
 MAX_ROWS_RANKED = 50_000
 MAX_ROWS_GENERIC = 20_000
 # Where scikit-learn cuts off a probability before taking its logarithm.
 SMALLEST = np.float32(np.finfo(np.float64).eps)
 # AUC does not depend on how common the classes are: each may be sampled for itself, the rare one whole.
 BALANCED = frozenset({"roc_auc", "gini"})
+# Below this probability of the true class its logarithm is not taken to be any steeper.
+STEEPEST = np.float32(1e-6)
+# Parts of the scores over each of which their density is taken to be even.
+NEIGHBOURHOODS = 500
+_ONE = np.uint32(1)
 # More grades than this make a kappa's table larger than its worth.
 MAX_GRADES = 300
 
@@ -35,19 +40,22 @@ class Kind:
     """How a metric is evaluated on a sample; costs are the metric, negated when it is maximised.
 
     Attributes:
-        reduce: (y, pred) -> what is summed over members, rows last: (r,) or (K, r) float32.
-        cost: (y, mix) -> cost, mix as reduced.
+        reduce: (pred, rows, y) -> what is summed over members, rows last: (r,) or (K, r) float32. ``pred`` has
+            all rows; y, (r,), those that are wanted.
+        cost: (y, mix) -> cost, mix as reduced; it may leave anything in mix.
         tie: (y, mix) -> a smooth cost that decides between equal ones, or None.
         target: What ``cost`` is given as y, computed once; y itself when None.
+        slope: (target, mix) -> (r,) float32 derivative of the cost by each value of the mix.
         shift: The cost needs values from 0 up, and does not mind one constant added to all of them.
     """
 
-    reduce: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    reduce: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     cost: Cost
     max_rows: int
     tie: Cost | None = None
     shift: bool = False
     target: Callable[[np.ndarray], np.ndarray] | None = None
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
@@ -57,13 +65,15 @@ def fast_kind(metric: Metric, y: np.ndarray, classes: int) -> Kind | None:
     if name in _SORTED and labelled:
         score = _SORTED[name]
         limit = MAX_ROWS_RANKED if name == "average_precision" else MAX_ROWS_SORTED
-        return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), limit, shift=True)
+        target = _bits if classes == 1 else None
+        slope = _auc_slope if classes == 1 and name in BALANCED else None
+        return Kind(_rows_last, lambda y, mix: -_per_class(score, y, mix), limit, None, True, target, slope)
     if name == "log_loss" and labelled:
-        return Kind(_true_class, _log_loss, MAX_ROWS)
+        return Kind(_true_class, _log_loss, MAX_ROWS, slope=_log_loss_slope)
     if name == "spearman" and not labelled:
         return Kind(_rows_last, _spearman, MAX_ROWS_RANKED, target=_centred_ranks)
     if name == "mae" and not labelled:
-        return Kind(_rows_last, lambda y, mix: float(np.abs(mix - y).mean()), MAX_ROWS)
+        return Kind(_rows_last, _mae, MAX_ROWS, slope=_mae_slope)
     if name == "accuracy" and labelled:
         return Kind(_rows_last, lambda y, mix: -float(_right(y, mix).mean()), MAX_ROWS, _label_tie)
     if name in CONFUSED and labelled:
@@ -103,33 +113,45 @@ def auc(y: np.ndarray, score: np.ndarray) -> float:
         y: (n,) 0 or 1.
         score: (n,) non-negative float32.
     """
-    keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
-    keys.sort()
-    places = np.flatnonzero(keys & np.uint32(1))
-    positives, negatives = len(places), len(keys) - len(places)
+    keys = _keys(y, score)
+    # Where neighbours differ in the label alone, their score is tied.
+    edges = keys[:-1][(keys[:-1] ^ keys[1:]) == 1]
+    wins = -_half_won(keys, edges) if len(edges) else 0.0
+    keys &= _ONE
+    positives = int(keys.sum(dtype=np.int64))
+    negatives = len(keys) - positives
     if not positives or not negatives:
         return float("nan")
     # Every positive beats the negatives sorted before it; among equal scores negatives come first.
-    wins = float(places.sum(dtype=np.int64)) - positives * (positives - 1) / 2
-    edges = keys[:-1][(keys[:-1] ^ keys[1:]) == 1]
-    if len(edges):
-        low, middle = np.searchsorted(keys, edges, "left"), np.searchsorted(keys, edges, "right")
-        high = np.searchsorted(keys, edges + np.uint32(1), "right")
-        wins -= float(((middle - low).astype(np.float64) * (high - middle)).sum()) / 2
+    keys *= np.arange(len(keys), dtype=np.uint32)
+    wins += float(keys.sum(dtype=np.int64)) - positives * (positives - 1) / 2
     return wins / (positives * negatives)
 
 
 def average_precision(y: np.ndarray, score: np.ndarray) -> float:
     """Mean precision at each positive, equal scores taken together; arguments as in ``auc``."""
-    keys = (score.view(np.uint32) << np.uint32(1)) | y.astype(np.uint32)
-    keys.sort()
-    keys = keys[::-1]
-    hits = np.cumsum(keys & np.uint32(1))
-    last = np.append(np.flatnonzero(keys[:-1] >> np.uint32(1) != keys[1:] >> np.uint32(1)), len(keys) - 1)
+    keys = _keys(y, score)[::-1]
+    hits = np.cumsum(keys & _ONE)
+    last = np.append(np.flatnonzero((keys[:-1] ^ keys[1:]) > 1), len(keys) - 1)
     found = hits[last]
     if not len(keys) or not found[-1]:
         return float("nan")
     return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / found[-1])
+
+
+def _keys(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(n,) sorted uint32: the bits of a score above its label."""
+    keys = score.view(np.uint32) << _ONE
+    keys |= y.astype(np.uint32, copy=False)
+    keys.sort()
+    return keys
+
+
+def _half_won(keys: np.ndarray, edges: np.ndarray) -> float:
+    """Half of the pairs of both labels with equal scores, of which ``edges`` are the keys with label 0."""
+    low, middle = np.searchsorted(keys, edges, "left"), np.searchsorted(keys, edges, "right")
+    high = np.searchsorted(keys, edges + _ONE, "right")
+    return float(((middle - low).astype(np.float64) * (high - middle)).sum()) / 2
 
 
 def _gini(y: np.ndarray, score: np.ndarray) -> float:
@@ -137,6 +159,31 @@ def _gini(y: np.ndarray, score: np.ndarray) -> float:
 
 
 _SORTED: dict[str, Cost] = {"roc_auc": auc, "gini": _gini, "average_precision": average_precision}
+
+
+def _auc_slope(y: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    """Derivative of -AUC by each score: how dense scores of the other label are around it.
+
+    A score that passes one of the other label wins or loses a pair. The density is that of the nearest scores.
+    """
+    n = len(mix)
+    keys = mix.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(n, dtype=np.uint64)
+    keys.sort()
+    order = keys.astype(np.uint32).astype(np.intp)
+    near = max(4, n // NEIGHBOURHOODS)
+    low, high = np.maximum(np.arange(n) - near, 0), np.minimum(np.arange(n) + near, n - 1)
+    labels = y[order]
+    before = np.cumsum(labels, dtype=np.int64)
+    positives = before[high] - before[low] + labels[low]
+    sorted_mix = mix[order].astype(np.float64)
+    width = sorted_mix[high] - sorted_mix[low]
+    # Of many equal scores none is passed by a small step alone.
+    np.maximum(width, max(float(width.mean()) / 1000, float(np.finfo(np.float32).tiny)), out=width)
+    slopes = np.where(labels == 1, positives - (high - low + 1), positives) / width
+    found = np.empty(n, dtype=np.float32)
+    found[order] = slopes / max(int(before[-1]) * (n - int(before[-1])), 1)
+    return found
 
 
 def _per_class(score: Cost, y: np.ndarray, mix: np.ndarray) -> float:
@@ -157,17 +204,37 @@ def _spearman(ranks: np.ndarray, mix: np.ndarray) -> float:
     return -float(ranks[np.argsort(mix)] @ (np.arange(n) - (n - 1) / 2)) / n / float(np.sqrt((n**2 - 1) / 12))
 
 
-def _rows_last(_: np.ndarray, pred: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(pred.T, dtype=np.float32)
+def _bits(y: np.ndarray) -> np.ndarray:
+    return y.astype(np.uint32)
 
 
-def _true_class(y: np.ndarray, pred: np.ndarray) -> np.ndarray:
-    found = pred[np.arange(len(y)), y] if pred.ndim == 2 else np.where(y == 1, pred, 1 - pred)
-    return np.ascontiguousarray(found, dtype=np.float32)
+def _rows_last(pred: np.ndarray, rows: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pred.take(rows, axis=0).T, dtype=np.float32)
+
+
+def _true_class(pred: np.ndarray, rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if pred.ndim == 2:
+        own = pred.reshape(-1).take(rows * pred.shape[1] + y)
+        return np.asarray(own, dtype=np.float32)
+    own = pred.take(rows)
+    return np.asarray(np.where(y == 1, own, 1 - own), dtype=np.float32)
 
 
 def _log_loss(_: np.ndarray, mix: np.ndarray) -> float:
-    return -float(np.log(np.maximum(mix, SMALLEST)).mean(dtype=np.float64))
+    np.maximum(mix, SMALLEST, out=mix)
+    return -float(np.log(mix, out=mix).mean(dtype=np.float64))
+
+
+def _log_loss_slope(_: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    return np.asarray(np.float32(-1 / len(mix)) / np.maximum(mix, STEEPEST))
+
+
+def _mae(y: np.ndarray, mix: np.ndarray) -> float:
+    return float(np.abs(mix - y).mean())
+
+
+def _mae_slope(y: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sign(mix - y) / len(y), dtype=np.float32)
 
 
 def _label_tie(y: np.ndarray, mix: np.ndarray) -> float:
@@ -210,7 +277,7 @@ def _graded(lowest: float, grades: int) -> Kind:
     """Kappa of a regression that is rounded to the grades of the target."""
 
     def cost(y: np.ndarray, mix: np.ndarray) -> float:
-        labels = np.clip(np.rint(mix - lowest), 0, grades - 1).astype(np.int64)
+        labels = np.clip(np.rint(mix) - lowest, 0, grades - 1).astype(np.int64)
         return -_qwk(_confusion(y - lowest, labels, grades))
 
     return Kind(_rows_last, cost, MAX_ROWS, _label_tie)
