@@ -117,6 +117,7 @@ class CampaignView:
         retro: Round of the last retrospective, or None.
         top: What that one names as the next experiments, best first.
         outcomes: How experiments ended, by id.
+        bounded: Whether differences of scores are compared as they are; else as shares of the score.
         slots: Folds that run side by side.
         threads: Threads of each fold.
     """
@@ -137,6 +138,7 @@ class CampaignView:
     retro: int | None = None
     top: tuple[RetroIdea, ...] = ()
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    bounded: bool = False
 
     def experiment(self, name: str | None) -> ExperimentView | None:
         """The experiment with this id, or None."""
