@@ -29,7 +29,7 @@ def figures_text(rule: str | None, figures: Any) -> str:
         evidence = figures.get("evidence")
         if isinstance(evidence, Mapping):
             parts.append(f"evidence {_gain(evidence['gain'])} · t {_number(evidence['t'], 2)}")
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         # Written by another version, or by a hand.
         return ""
     return one_line(" · ".join(part for part in parts if part), MOST)

@@ -7,12 +7,12 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.workspace import round_name
 from experiments.errors import AutokaggleError, RuleError
 from experiments.files import published
 from experiments.jail import read_regular
 from experiments.learned import Learning, append, appended_learnings, learnings_of
+from experiments.registry import Registry
 
 ATTEMPTS = 3
 
@@ -27,21 +27,21 @@ class _ChangedError(Exception):
     """Somebody wrote to the file in the meantime."""
 
 
-def take_learnings(campaign: Campaign, number: int, retro: str) -> None:
+def take_learnings(registry: Registry, file: Path, number: int, retro: str) -> None:
     """Append the learnings of a round's retrospective, and tell of it; a second call does nothing.
 
     A crash after the file was written is made up for: what is there already is not added again.
 
     Args:
+        file: The workspace's LEARNINGS.md.
         retro: The retrospective's text.
     """
-    registry = campaign.registry
     name, settled = round_name(number), f"learned:{number}"
     learnings = learnings_of(retro)
     if not learnings or registry.fact(settled) is not None:
         return
     try:
-        joined = append_to(campaign.workspace.learnings, learnings, name)
+        joined = append_to(file, learnings, name)
     except (AutokaggleError, OSError, UnicodeDecodeError) as error:
         listed = "; ".join(learning.heading for learning in learnings)
         kind, outcome = "warning", "kept out"

@@ -114,7 +114,7 @@ class Orchestrator:
         await self.desk.staff.hand_over(number, view)
         if self._retro_due(number):
             retro = await self.desk.perform(number, "retro", view)
-            take_learnings(self.campaign, number, retro.text)
+            take_learnings(self.campaign.registry, self.campaign.workspace.learnings, number, retro.text)
             view = self._view(number)
         await scrape(self.campaign, self.services, number)
         await self.desk.perform(number, "research", view)

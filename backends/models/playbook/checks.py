@@ -261,7 +261,12 @@ def _bold(case: _Case) -> Check:
     asked = sorted(name for name in wishes if name not in ran and name != case.name)
     mine = _words([plan.get("idea", ""), plan.get("hypothesis", ""), case.name, *map(str, plan.get("params") or ())])
     done = _words(part for run in view.experiments for part in (run.idea, run.family, *map(str, run.params)))
-    hints = [hint for hint in view.hints if _words([hint]) and not _words([hint]) & (mine | done)]
+    named = {name.lower() for recipe in catalog() for name in (recipe.family, recipe.label)}
+    hints = [
+        hint
+        for hint in view.hints
+        if _words([hint]) and not _words([hint]) & (mine | done) and not any(name in hint.lower() for name in named)
+    ]
     waiting = [f"the owner asked for {name}" for name in asked]
     waiting += [f"nobody followed the owner's hint “{one_line(hint, 60)}”" for hint in hints[-2:]]
     ignored = bool(waiting) and not case.blend

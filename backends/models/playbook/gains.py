@@ -11,9 +11,11 @@ from typing import Any
 from backends.models.playbook.lessons import SCORED, Lesson, quality
 from backends.models.tasks import CampaignView, ExperimentView
 
-# Before anything is known: what a change or a new family moves, as a share of what is missing to a perfect score.
+# Before anything is known: what a change gains, how far changes and families scatter, as shares of what is missing
+# to a perfect score.
 _CHANGE_SHARE = 0.003
-_FAMILY_SHARE = 0.006
+_CHANGE_SPREAD = 0.01
+_FAMILY_SPREAD = 0.02
 # A similar change that was killed at the gate counts as so many usual changes for the worse.
 _KILLED = 3.0
 
@@ -69,17 +71,18 @@ def _of_a_change(
 ) -> tuple[float, float, str]:
     """Mean and spread of what a change gains over its parent, the prior counting as one more observation."""
     usual = share_of_error(view, best, _CHANGE_SHARE) or 0.0
+    least = share_of_error(view, best, _CHANGE_SPREAD) or 0.0
+    spread = max(least, _spread([lesson.gain for lesson in told if lesson.gain is not None]))
     similar = [lesson for lesson in told if lesson.holds(change)]
     seen = [-_KILLED * usual if lesson.gain is None else lesson.gain for lesson in similar]
     if not seen:
-        return usual, usual, "no like change was tried yet: what one usually moves"
-    spread = max(usual, _spread([usual, *seen]))
+        return usual, spread, "no like change was tried yet: what one usually moves"
     return statistics.fmean([usual, *seen]), spread, "; ".join(map(str, similar[-3:]))
 
 
 def _of_a_family(view: CampaignView, family: str, best: ExperimentView) -> tuple[float, float, str]:
     """Mean and spread of how a family's first configuration compares with the best."""
-    usual = share_of_error(view, best, _FAMILY_SHARE) or 0.0
+    usual = share_of_error(view, best, _FAMILY_SPREAD) or 0.0
     firsts: dict[str, ExperimentView] = {}
     for run in view.experiments:
         if run.kind != "blend" and run.score is not None and run.status in SCORED and run.family != family:
