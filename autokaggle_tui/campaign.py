@@ -11,7 +11,7 @@ from autokaggle_tui.config import Config
 from autokaggle_tui.live import Live
 from autokaggle_tui.memory import recall
 from autokaggle_tui.workspace import Workspace
-from backends.models.tasks import CampaignView, DataView, ExperimentView
+from backends.models.tasks import CampaignView, DataView, ExperimentView, Outcome, RetroIdea
 from experiments.competition import Competition, load_competition
 from experiments.errors import DataError, RuleError, WorkspaceError
 from experiments.files import allow_open_files
@@ -19,6 +19,7 @@ from experiments.folds import Folds, make_folds
 from experiments.metrics import Metric
 from experiments.registry import Registry
 from experiments.rules import Rules
+from experiments.schema import Row
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Campaign:
         champion = self.registry.champion()
         best = self.registry.best_single(self.metric.direction)
         memory = recall(self.registry)
+        retro, top = self._retro(round)
         hints = self.registry.rows(
             "SELECT args FROM commands WHERE verb = 'hint' AND state = 'done' ORDER BY id DESC LIMIT 20"
         )
@@ -84,7 +86,39 @@ class Campaign:
             correlations=memory.correlations.snapshot(),
             rules=self.rules.to_json(),
             hints=tuple(row["args"]["text"] for row in reversed(hints)),
+            retro=retro,
+            top=top,
+            outcomes=self._outcomes(),
+            bounded=self.metric.bounded,
         )
+
+    def last_retro(self, round: int) -> Row | None:
+        """The phase of the last retrospective up to a round."""
+        return self.registry.row(
+            "SELECT * FROM phases WHERE phase = 'retro' AND round <= ? ORDER BY round DESC LIMIT 1", [round]
+        )
+
+    def _retro(self, round: int) -> tuple[int | None, tuple[RetroIdea, ...]]:
+        row = self.last_retro(round)
+        if row is None:
+            return None, ()
+        return row["round"], tuple(RetroIdea(**idea) for idea in row["detail"].get("next", ()))
+
+    def _outcomes(self) -> dict[str, Outcome]:
+        gates = {
+            row["round"]: row["figures"]
+            for row in self.registry.rows(
+                "SELECT round, figures FROM verdicts WHERE rule = 'fold1-gate' AND verdict = 'block'"
+            )
+        }
+        outcomes = {}
+        for known in recall(self.registry).experiments:
+            row = known.row
+            figures = gates.get(row["round"]) if row["status"] == "killed" else None
+            behind, margin = (figures.get("behind"), figures.get("margin")) if figures else (None, None)
+            gate = (float(behind), float(margin)) if behind is not None and margin is not None else None
+            outcomes[row["id"]] = Outcome(row["reason"], row["gain"], row["t"], gate)
+        return outcomes
 
     def data_view(self) -> DataView:
         """The shape of the data, computed once."""

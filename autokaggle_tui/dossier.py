@@ -15,6 +15,7 @@ from typing import Any
 from autokaggle_tui.fitting import fit, intact
 from autokaggle_tui.roundfiles import PublishedFile, published
 from autokaggle_tui.workspace import Workspace, round_name
+from experiments.figures import figures_text
 from experiments.schema import Row, decode, open_viewer
 from experiments.text import one_line
 
@@ -111,13 +112,14 @@ class ModelUse:
 
 @dataclass(frozen=True)
 class Word:
-    """A verdict with the rule it names."""
+    """A verdict with the rule it names, and that rule's figures in words."""
 
     phase: str
     author: str
     verdict: str
     rule: str | None
     reason: str
+    figures: str = ""
 
 
 @dataclass(frozen=True)
@@ -397,7 +399,16 @@ class _Reader:
 
     def words(self) -> tuple[Word, ...]:
         return tuple(
-            fit(Word(row["phase"], row["author"], row["verdict"], row["rule"], one_line(row["reason"], 1000)))
+            fit(
+                Word(
+                    row["phase"],
+                    row["author"],
+                    row["verdict"],
+                    row["rule"],
+                    one_line(row["reason"], 1000),
+                    figures_text(row["rule"], row["figures"]),
+                )
+            )
             for row in self.rows("SELECT * FROM verdicts WHERE round = ? ORDER BY id", self.number)
         )
 

@@ -195,8 +195,10 @@ def _experiment_done(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
-    """What the rules and the engine say; the Reviewer's own line comes with its phase."""
+    """What the rules and the engine say, and a retrospective; the Reviewer's own line comes with its phase."""
     data = row["data"]
+    if data["phase"] == "retro" and data["author"] == "reviewer":
+        return f"{_where(row)} {data['phase']:<9} {data['reason']}"
     if data["author"] == "reviewer":
         return ""
     rule = f"{data['rule']} " if data["rule"] else ""
@@ -255,6 +257,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "unfit": _text,
     "warning": _text,
     "note": _text,
+    "learned": _text,
     "stopping": _text,
     "run_ended": lambda row: (
         f"run {row['data']['status']}: {row['data']['reason'].rstrip('.')} ({row['data']['elapsed']:.1f} s){_best(row)}"

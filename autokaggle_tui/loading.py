@@ -183,7 +183,8 @@ def _last_calls(connection: sqlite3.Connection) -> dict[str, Call]:
 def _notices(connection: sqlite3.Connection) -> tuple[Notice, ...]:
     rows = _rows(
         connection,
-        f"SELECT at, kind, data FROM events WHERE kind IN ('warning', 'note') ORDER BY id DESC LIMIT {KEPT_NOTICES}",
+        "SELECT at, kind, data FROM events WHERE kind IN ('warning', 'note', 'learned') "
+        f"ORDER BY id DESC LIMIT {KEPT_NOTICES}",
     )
     return tuple(_sound(lambda row: fit(Notice(row["at"], row["kind"], row["data"]["text"])), reversed(rows)))
 
@@ -248,7 +249,7 @@ def load_round(workspace: Workspace, name: str) -> Row:
                 (number,),
             ),
             "verdicts": rows(
-                "SELECT phase, author, verdict, rule, reason FROM verdicts WHERE round = ? ORDER BY id",
+                "SELECT phase, author, verdict, rule, reason, figures FROM verdicts WHERE round = ? ORDER BY id",
                 (number,),
             ),
             "submissions": rows(

@@ -24,6 +24,7 @@ from autokaggle_tui.wording import (
     pace_text,
     score_text,
 )
+from experiments.figures import figures_text
 from experiments.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def print_round(found: Row, plan: Path) -> None:
         _say(f"  {phase['phase']:<9} {phase['outcome']:<9} {phase['role']} {phase['model']}  {phase['files']}")
     for verdict in found["verdicts"]:
         _say(f"  {verdict['author']} on {verdict['phase']}: {verdict_text(verdict)}")
+        if figures := figures_text(verdict["rule"], verdict["figures"]):
+            _say(f"    {figures}")
     for sent in found["submissions"]:
         _say(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
     if plan.is_file():

@@ -173,6 +173,7 @@ _CHANGES: Mapping[str, Callable[[State, Row], State]] = {
     "call": _call,
     "warning": _notice,
     "note": _notice,
+    "learned": _notice,
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from autokaggle_tui.fitting import Count, Moment, fit
+from experiments.figures import figures_text
 
 Row = Mapping[str, Any]
 EngineState = Literal[
@@ -62,8 +63,9 @@ class Verdict:
 
     Attributes:
         author: ``reviewer``, ``rules`` or ``engine``.
-        verdict: ``APPROVED``, ``REVISE``, ``REJECT``, ``block``, ``warn``, ``fallback``.
+        verdict: ``APPROVED``, ``REVISE``, ``REJECT``, ``RETRO``, ``block``, ``warn``, ``fallback``.
         rule: The rule it names, e.g. ``noise-floor``.
+        figures: Of that rule, as far as they matter: ``gain +0.00040 ± 0.00060 · t 0.67 < 1.50``.
     """
 
     id: int
@@ -74,6 +76,7 @@ class Verdict:
     verdict: str
     rule: str | None
     reason: str
+    figures: str = ""
 
 
 @dataclass(frozen=True)
@@ -322,8 +325,11 @@ def result_of(row: Row) -> Result:
 
 
 def verdict_of(row: Row) -> Verdict:
-    """A verdict from its row."""
-    return fit(Verdict(**{item.name: row[item.name] for item in fields(Verdict)}))
+    """A verdict from its row, which has its figures as they are, or from its event, which has them in words."""
+    known = {item.name: row[item.name] for item in fields(Verdict) if item.name != "figures"}
+    told = row.get("figures", "")
+    words = told if isinstance(told, str) else figures_text(row["rule"], told)
+    return fit(Verdict(**known, figures=words))
 
 
 def submission_of(row: Row) -> Submission:

@@ -15,6 +15,7 @@ from autokaggle_tui.workspace import Workspace, round_name
 from experiments.errors import RegistryError
 from experiments.schema import decode, open_viewer
 
+VERDICT = ("round", "phase", "author", "verdict", "rule", "reason", "figures")
 RUN_STATUS = {"finished": "finished", "failed": "failed", "stopped": "stopped", "died": "interrupted"}
 
 
@@ -103,9 +104,7 @@ def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
         },
         "budget": {key: run.budget.get(key) for key in ("usd", "tokens")},
         "models": {role: _model(state, role) for role in run.models},
-        "verdict": None
-        if verdict is None
-        else {key: getattr(verdict, key) for key in ("round", "phase", "author", "verdict", "rule", "reason")},
+        "verdict": None if verdict is None else {key: getattr(verdict, key) for key in VERDICT},
     }
 
 

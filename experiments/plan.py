@@ -84,13 +84,24 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     except StopIteration:
         raise PlanError("the front matter is not closed.", hint="End it with a line `---`.") from None
     try:
-        matter = yaml.load("\n".join(lines[1:end]), _PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        detail = " ".join(str(error).split())
-        raise PlanError(f"the front matter is not YAML: {detail}") from None
+        matter = read_yaml("\n".join(lines[1:end]))
+    except ValueError as error:
+        raise PlanError(f"the front matter is not YAML: {error}") from None
     if not isinstance(matter, dict) or not all(isinstance(key, str) for key in matter):
         raise PlanError("the front matter is not a mapping of names to values.")
     return matter, "\n".join(lines[end + 1 :]).strip()
+
+
+def read_yaml(text: str) -> Any:
+    """Plain YAML that an agent wrote.
+
+    Raises:
+        ValueError: It is none, in one line.
+    """
+    try:
+        return yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 def parse_plan(text: str) -> Plan:

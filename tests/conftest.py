@@ -17,7 +17,6 @@ from backends.models.base import Done, Model, Request, TextDelta, ToolCall
 from backends.models.playbook.model import Playbook
 from experiments.schema import Row
 
-
 # A machine that is busy with something else is no defect of what is tested.
 hypothesis_settings.register_profile("unhurried", deadline=None)
 hypothesis_settings.load_profile("unhurried")

@@ -16,7 +16,7 @@ class TestLearnings:
             app.widget.show(STATE, "running", AT)
             await pilot.pause()
             text = [line.strip("│ ") for line in lines(app.widget)]
-        assert "■ block   4×  noise-floor" in text
+        assert "■ block   4×  noise-floor  R16" in text
         assert "■ block       tunnel-vision" in text
         assert "10 rules" in text[-1]
         warning, note = (next(i for i, line in enumerate(text) if word in line) for word in ("529", "max_submissions"))

@@ -12,6 +12,7 @@ from autokaggle_tui.ui import editor
 from autokaggle_tui.ui.screens.learnings import LearningsScreen
 from autokaggle_tui.ui.widgets.sheet import Sheet
 from autokaggle_tui.workspace import Workspace
+from experiments.learned import Learning, append
 
 from .campaigns import make_campaign
 from .screen_host import HOSTILE, SHOWN, rows, said, settled, showing, toasts
@@ -44,6 +45,23 @@ async def test_a_selected_rule_shows_its_last_verdicts_and_its_heading(made: Wor
         assert "min_t 1.5 · min_evidence_t 1" in told and "✗ block The gain over the champion" in told
         headings = [block for block in page.query("MarkdownH2") if page.region.contains_region(block.region)]
         assert "larger than the noise" in str(headings[0].visual)
+
+
+async def test_what_retrospectives_appended_stands_below_the_rules(tmp_path: Path):
+    workspace = make_campaign(tmp_path / "demo", 3, playing=True)
+    learning = Learning("Target encoding pays", f"R04 +0.002, t 2.1 {HOSTILE}")
+    text = workspace.learnings.read_text()
+    workspace.learnings.write_text(text + append(text, [learning], "R10"))
+    async with showing(workspace, LearningsScreen()) as pilot:
+        shown = rows(pilot, "#rules")
+        assert len(shown) == 11 and shown[10].split() == ["Target", "encoding", "pays", "◆", "learned", "–", "–", "R10"]
+        pilot.app.screen.query_one("#rules Sheet", Sheet).go_to("R10: Target encoding pays")
+        await settled(pilot)
+        told = said(pilot, "#verdicts TableCard")
+        assert "R04 +0.002, t 2.1" in told and "binds nobody" in told and SHOWN in told
+        page = pilot.app.screen.query_one("DocumentPage")
+        headings = [block for block in page.query("MarkdownH3") if page.region.contains_region(block.region)]
+        assert [str(block.visual) for block in headings] == ["Target encoding pays"]
 
 
 async def test_verdicts_are_text(made: Workspace):

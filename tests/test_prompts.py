@@ -15,8 +15,10 @@ from autokaggle_tui.loop.phasebook import PHASES, code_problem, opening_word, pl
 from backends.models.tasks import Role
 from experiments.alignment import align_prediction
 from experiments.context import Context, context_values
+from experiments.learned import MOST_CHARACTERS, MOST_LEARNINGS, learnings_of
 from experiments.learnings import Rules
 from experiments.registry import Registry
+from experiments.retro import next_experiments
 from experiments.spec import Columns, Spec, TaskType
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -74,6 +76,17 @@ def test_the_review_in_the_prompt_is_a_review():
     review = indented_after(text_of("reviewer"), "RNN_review.md")
     assert opening_word(review, PHASES["review"].answers) == "APPROVED"
     assert re.findall(r"^(\d)\.", review, re.MULTILINE) == list("123456")
+
+
+def test_the_retrospective_in_the_prompt_feeds_the_plans_and_teaches():
+    retro = indented_after(text_of("reviewer"), "RNN_retro.md")
+    assert [(one.family, one.parent, one.minutes) for one in next_experiments(retro)] == [
+        ("xgboost", "R04", 3),
+        ("kernel", None, 5),
+    ]
+    [learned] = learnings_of(retro)
+    assert learned.heading == "Target encoding of city pays in every family" and "t 2.1" in learned.evidence
+    assert f"at most three of {MOST_CHARACTERS:,} characters" in text_of("reviewer") and MOST_LEARNINGS == 3
 
 
 @pytest.mark.parametrize("query", QUERIES)

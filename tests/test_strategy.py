@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from backends.models.playbook.builder import code
-from backends.models.playbook.strategy import Proposal, estimated_seconds, propose
+from backends.models.playbook.candidates import estimated_seconds
+from backends.models.playbook.strategy import Proposal, propose
 from backends.models.tasks import CampaignView, DataView, ExperimentView, Task
 from experiments.learnings import Rules
 from experiments.recipes.catalog import catalog, get_recipe

@@ -36,6 +36,17 @@ class TestVerdicts:
             "R15 ✓ approved plan",
         ]
 
+    async def test_figures_stand_for_the_sentence_and_a_retrospective_is_announced(self) -> None:
+        app = Stage(VerdictLog())
+        said = "The gain over the champion is +0.00040 over 5 folds, t = 0.670; a change of champion needs more."
+        figures = "gain +0.00040 ± 0.00060 · t 0.67 < 1.50"
+        ruled = Verdict(1, AT, 9, "run", "rules", "block", "noise-floor", said, figures)
+        top = "top five: xgboost: pairs of columns +0.00040 in 3.0 min"
+        retro = Verdict(2, AT, 10, "retro", "reviewer", "RETRO", None, top)
+        async with app.run_test(size=(80, 12)) as pilot:
+            text = [line.strip("│ ") for line in lines(await shown_log(pilot, State(verdicts=(ruled, retro))))]
+        assert text[1:3] == [f"R10 ◆ retro: {top}", f"R09 ✗ block noise-floor: {figures}"]
+
     async def test_long_reasons_are_wrapped_clear_of_the_round(self) -> None:
         app = Stage(VerdictLog())
         async with app.run_test(size=(40, 12)) as pilot:

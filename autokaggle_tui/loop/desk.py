@@ -13,7 +13,7 @@ from autokaggle_tui.control import Control
 from autokaggle_tui.loop.asking import Asked
 from autokaggle_tui.loop.phasebook import PHASES, opening_word, problem
 from autokaggle_tui.loop.staff import Staff
-from autokaggle_tui.loop.verdicts import record_verdict
+from autokaggle_tui.loop.verdicts import announced, record_verdict
 from autokaggle_tui.restoring import RESTORED_TO
 from autokaggle_tui.wording import clock_text
 from autokaggle_tui.workspace import round_name
@@ -22,6 +22,7 @@ from backends.models.tasks import CampaignView, Phase, Task
 from experiments.errors import ModelError
 from experiments.files import sha256_text, write_atomic
 from experiments.jail import read_text
+from experiments.retro import next_experiments
 from experiments.text import one_line
 
 ADOPTED = "adopted"
@@ -103,7 +104,10 @@ class Desk:
         spec = PHASES[phase]
         name = round_name(round)
         rounds = self.campaign.workspace.rounds
-        near = [f"rounds/{name}_{suffix}" for suffix in spec.reads if (rounds / f"{name}_{suffix}").is_file()]
+        retro = self.campaign.last_retro(round) if "retro.md" in spec.reads else None
+        last = name if retro is None else round_name(retro["round"])
+        files = [f"{last if suffix == 'retro.md' else name}_{suffix}" for suffix in spec.reads]
+        near = [f"rounds/{file}" for file in files if (rounds / file).is_file()]
         always = ["LEARNINGS.md"] if self.campaign.workspace.learnings.is_file() else []
         eda = ["rounds/R00_eda.md"] if round > 0 and phase in ("research", "plan") else []
         outputs = tuple(f"{name}_{suffix}" for suffix in spec.outputs)
@@ -177,6 +181,10 @@ class Desk:
     ) -> PhaseResult:
         registry = self.campaign.registry
         files = {name: answer.files[name] for name in task.outputs}
+        named = next_experiments(files[task.outputs[0]]) if task.phase == "retro" else ()
+        detail: dict[str, Any] = {"line": answer.line}
+        if named:
+            detail["next"] = [one.model_dump(mode="json") for one in named]
         for name, text in files.items() if write else ():
             write_atomic(self.campaign.workspace.rounds / name, text.encode())
         with registry.transaction():
@@ -191,7 +199,7 @@ class Desk:
                 outcome=answer.word,
                 files=" ".join(files),
                 sha256=" ".join(sha256_text(text) for text in files.values()),
-                detail={"line": answer.line},
+                detail=detail,
                 seconds=seconds,
                 at=registry.clock(),
             )
@@ -207,6 +215,8 @@ class Desk:
             )
             if task.phase in ("review", "verify"):
                 record_verdict(registry, task.round, task.phase, "reviewer", answer.word, answer.line)
+            elif task.phase == "retro":
+                record_verdict(registry, task.round, task.phase, "reviewer", "RETRO", announced(named, task.outputs[0]))
         told = " · ".join([answer.word, *files, clock_text(seconds)])
         self.campaign.live.say(task.role, "answer", told, round=task.round)
         return PhaseResult(answer.word, answer.line, files, fresh=True)

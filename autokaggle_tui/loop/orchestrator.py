@@ -17,6 +17,7 @@ from autokaggle_tui.loop.clearance import clear
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
+from autokaggle_tui.loop.learning import take_learnings
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.scraping import scrape
 from autokaggle_tui.loop.services import LoopServices
@@ -113,7 +114,9 @@ class Orchestrator:
         view = self._view(number)
         await self.desk.staff.hand_over(number, view)
         if self._retro_due(number):
-            await self.desk.perform(number, "retro", view)
+            retro = await self.desk.perform(number, "retro", view)
+            take_learnings(self.campaign.registry, self.campaign.workspace.learnings, number, retro.text)
+            view = self._view(number)
         await scrape(self.campaign, self.services, number)
         await self.desk.perform(number, "research", view)
         header = await self.planner.plan(number, view)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from backends.models.tasks import Phase, Role, Task
 from experiments.plan import PlanError, parse_plan
+from experiments.retro import RetroError, next_experiments
 
 BRIEF_WORDS = 500
 
@@ -19,7 +20,7 @@ class PhaseSpec:
     Attributes:
         outputs: Suffixes of the files in rounds/, e.g. ``plan.md`` for ``R07_plan.md``.
         answers: Words the one-line answer may begin with.
-        reads: Suffixes of this round's files worth reading.
+        reads: Suffixes of this round's files worth reading; of a retrospective the last one that there is.
     """
 
     role: Role
@@ -30,13 +31,15 @@ class PhaseSpec:
 
 PHASES: Mapping[Phase, PhaseSpec] = {
     "eda": PhaseSpec("builder", ("eda.md",), ("DONE",)),
-    "retro": PhaseSpec("reviewer", ("retro.md",), ("DONE",)),
+    "retro": PhaseSpec("reviewer", ("retro.md",), ("DONE",), ("retro.md",)),
     "research": PhaseSpec(
         "researcher", ("research_raw.md", "research_brief.md"), ("DONE",), ("retro.md", "scraped.txt")
     ),
     "plan": PhaseSpec("builder", ("plan.md",), ("DONE",), ("research_brief.md", "retro.md")),
-    "review": PhaseSpec("reviewer", ("review.md",), ("APPROVED", "REVISE"), ("plan.md", "research_brief.md")),
-    "revise": PhaseSpec("builder", ("plan.md",), ("REVISED",), ("plan.md", "review.md")),
+    "review": PhaseSpec(
+        "reviewer", ("review.md",), ("APPROVED", "REVISE"), ("plan.md", "research_brief.md", "retro.md")
+    ),
+    "revise": PhaseSpec("builder", ("plan.md",), ("REVISED",), ("plan.md", "review.md", "retro.md")),
     "code": PhaseSpec("builder", ("experiment.py",), ("CODED",), ("plan.md",)),
     "fix": PhaseSpec("builder", ("experiment.py",), ("CODED",), ("experiment.py", "run.log")),
     "findings": PhaseSpec("builder", ("findings.md",), ("DONE",), ("plan.md", "run.log")),
@@ -61,6 +64,8 @@ def problem(task: Task, word: str, files: Mapping[str, str]) -> str:
         return plan_problem(files[task.outputs[0]])
     if task.phase in ("code", "fix"):
         return code_problem(files[task.outputs[0]], task.outputs[0])
+    if task.phase == "retro":
+        return retro_problem(files[task.outputs[0]], task.outputs[0])
     if task.phase == "research":
         words = len(files[task.outputs[1]].split())
         if words > BRIEF_WORDS:
@@ -89,6 +94,15 @@ def plan_problem(text: str) -> str:
         parse_plan(text)
     except PlanError as error:
         return str(error).replace("\n", " ")
+    return ""
+
+
+def retro_problem(text: str, name: str) -> str:
+    """What is wrong with the block of a retrospective that the program reads, or an empty string."""
+    try:
+        next_experiments(text)
+    except RetroError as error:
+        return f"rounds/{name}: {' '.join(str(error).split())}"
     return ""
 
 

@@ -11,8 +11,12 @@ from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.verdicts import record_rulings, record_verdict
 from backends.models.playbook.builder import alternative
 from backends.models.tasks import CampaignView
+from experiments.jail import read_text
 from experiments.plan import PlanHeader, parse_plan
 from experiments.rules import PastExperiment, PlanFacts, Ruling, blocking, check_plan
+from experiments.text import one_line
+
+FINDINGS = 12
 
 
 @dataclass
@@ -34,8 +38,12 @@ class Planner:
         header = parse_plan(planned.text).header
         if header.kind == "stop":
             return self._accept(number, header)
-        rulings = plan_rulings(self.campaign, number, header)
-        facts = {"plan": header.model_dump(mode="json"), "rulings": as_facts(rulings)}
+        rulings = await self._rulings(number, header)
+        facts = {
+            "plan": header.model_dump(mode="json"),
+            "rulings": as_facts(rulings),
+            "findings": self._findings(number),
+        }
         review = await self.desk.perform(number, "review", view, facts=facts)
         record_rulings(self.campaign.registry, number, "review", rulings)
         if review.word == "APPROVED" and not blocking(rulings):
@@ -44,15 +52,29 @@ class Planner:
             self._overrule(number, blocking(rulings)[0])
         revised = await self.desk.perform(number, "revise", view, facts=facts | {"reason": review.line})
         header = parse_plan(revised.text).header
-        if header.kind != "stop" and (blocked := blocking(plan_rulings(self.campaign, number, header))):
+        if header.kind != "stop" and (blocked := blocking(await self._rulings(number, header))):
             record_rulings(self.campaign.registry, number, "revise", blocked)
             text = alternative(view, header)
             replaced = self.desk.replace_plan(number, view, text, f"{blocked[0].rule}: {blocked[0].reason}")
             header = parse_plan(replaced.text).header
-            if header.kind != "stop" and (blocked := blocking(plan_rulings(self.campaign, number, header))):
+            if header.kind != "stop" and (blocked := blocking(await self._rulings(number, header))):
                 record_rulings(self.campaign.registry, number, "revise", blocked)
                 return None
         return self._accept(number, header)
+
+    async def _rulings(self, number: int, header: PlanHeader) -> tuple[Ruling, ...]:
+        """What the rules say as they are now: LEARNINGS.md may have been edited since the plan, in a pause perhaps."""
+        await self.desk.control.checkpoint()
+        self.campaign.refresh_rules()
+        return plan_rulings(self.campaign, number, header)
+
+    def _findings(self, number: int) -> list[str]:
+        """The findings of the round's brief, a line each; none when there is no brief."""
+        try:
+            text = read_text(self.campaign.workspace.file(number, "research_brief.md"), links=True)
+        except (OSError, UnicodeDecodeError):
+            return []
+        return findings_of(text)
 
     def _accept(self, number: int, header: PlanHeader) -> PlanHeader:
         registry = self.campaign.registry
@@ -83,6 +105,14 @@ class Planner:
             return
         reason = f"an approval cannot lift {ruling.rule}: {ruling.reason}"
         record_verdict(registry, number, "review", "engine", "REVISE", reason, rule=ruling.rule)
+
+
+def findings_of(brief: str) -> list[str]:
+    """The findings of a research brief: its headings below the first level, or where it has none its list items."""
+    lines = [line.strip() for line in brief.splitlines()]
+    headings = [line.lstrip("# ") for line in lines if line.startswith("##")]
+    items = [line[2:] for line in lines if line.startswith(("- ", "* "))]
+    return [one_line(line, 200) for line in headings or items if line][:FINDINGS]
 
 
 def plan_rulings(campaign: Campaign, number: int, header: PlanHeader) -> tuple[Ruling, ...]:

@@ -1,12 +1,18 @@
-"""Verdicts: what the Reviewer, the rules and the engine say, kept as facts and told as events."""
+"""Verdicts: what the Reviewer, the rules and the engine say, kept as facts and told as events.
+
+The event has the figures that matter as words: a blend of 150 has eleven thousand pairs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from experiments.figures import figures_text
 from experiments.registry import Registry
+from experiments.retro import NextExperiment
 from experiments.rules import Ruling
+from experiments.text import gain_text, one_line
 
 Author = Literal["reviewer", "rules", "engine"]
 
@@ -36,8 +42,26 @@ def record_verdict(
             at=registry.clock(),
         )
         registry.event(
-            "verdict", round=round, id=number, phase=phase, author=author, verdict=verdict, rule=rule, reason=reason
+            "verdict",
+            round=round,
+            id=number,
+            phase=phase,
+            author=author,
+            verdict=verdict,
+            rule=rule,
+            reason=reason,
+            figures=figures_text(rule, figures),
         )
+
+
+def announced(named: Sequence[NextExperiment], file: str) -> str:
+    """What is told of a retrospective: its top five in a line, or where it is."""
+    told = []
+    for one in named:
+        gain = "" if one.expected_gain is None else f" {gain_text(one.expected_gain)}"
+        minutes = "" if one.minutes is None else f" in {one.minutes:.1f} min"
+        told.append(f"{one.family}{': ' if one.idea else ''}{one_line(one.idea, 40)}{gain}{minutes}")
+    return f"top five: {'; '.join(told)}" if told else f"written to rounds/{file}"
 
 
 def record_rulings(registry: Registry, round: int | None, phase: str, rulings: Sequence[Ruling]) -> None:

@@ -51,6 +51,41 @@ class ExperimentView:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What the registry says of how an experiment ended, beside its score.
+
+    Attributes:
+        reason: The engine's sentence; empty when there is nothing to explain.
+        gain: Over the champion of its time, positive is better; ``t`` how sure that is.
+        gate: Of one that rule fold1-gate ended: (how far behind on fold 1, the margin), in units of the metric.
+    """
+
+    reason: str = ""
+    gain: float | None = None
+    t: float | None = None
+    gate: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class RetroIdea:
+    """One of the next experiments that a retrospective names.
+
+    Attributes:
+        params: As a plan would have them; empty when it names the family alone.
+        expected_gain: In units of the metric, positive is better; None when nobody can tell.
+        minutes: What it would take.
+    """
+
+    family: str
+    kind: str = "model"
+    idea: str = ""
+    parent: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    expected_gain: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
 class DataView:
     """The shape of the data; no rows."""
 
@@ -79,6 +114,10 @@ class CampaignView:
         correlations: Pearson correlation of out-of-fold predictions by (id, id), both orders.
         rules: Thresholds by rule id, e.g. ``{"stacking-correlation": {"max_correlation": 0.995}}``.
         hints: What the owner told the agents, newest last.
+        retro: Round of the last retrospective, or None.
+        top: What that one names as the next experiments, best first.
+        outcomes: How experiments ended, by id.
+        bounded: Whether differences of scores are compared as they are; else as shares of the score.
         slots: Folds that run side by side.
         threads: Threads of each fold.
     """
@@ -96,6 +135,10 @@ class CampaignView:
     correlations: Mapping[tuple[str, str], float]
     rules: Mapping[str, Mapping[str, Any]]
     hints: tuple[str, ...] = ()
+    retro: int | None = None
+    top: tuple[RetroIdea, ...] = ()
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    bounded: bool = False
 
     def experiment(self, name: str | None) -> ExperimentView | None:
         """The experiment with this id, or None."""

@@ -1,4 +1,7 @@
-"""LEARNINGS.md as people and agents read it, beside what the program makes of it: each rule, and how often it bound."""
+"""LEARNINGS.md as people and agents read it, beside what the program makes of it.
+
+Each rule with how often it bound and when it last did, and below the rules what retrospectives have appended.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from autokaggle_tui.ui.widgets.verdict_log import SIGNS
 from autokaggle_tui.workspace import round_name
 from experiments.errors import RuleError
 from experiments.jail import read_text
+from experiments.learned import Learning, appended_learnings
 from experiments.learnings import BUILT_IN, FILE_NAME, Rule, Rules
 from experiments.text import clean, one_line
 
@@ -37,10 +41,13 @@ ENFORCED: Mapping[str, tuple[str, str]] = {
     "off": ("○", MUTED),
     "prose": ("¶", MUTED),
     "unknown": ("?", "$text-warning"),
+    "learned": ("◆", "$text-accent"),
 }
 """Sign and colour of what a rule does when it is not kept."""
 
 LOOK_EVERY = 0.5
+LATELY = 10
+"""Rounds: a rule that bound within so many stands out."""
 LAST_VERDICTS = 40
 PARTS = ("Rules", "Verdicts", FILE_NAME)
 HEADINGS = ", ".join(f"MarkdownH{level}" for level in range(1, 7))
@@ -54,12 +61,14 @@ class Reading:
     Attributes:
         rules: None when it is broken.
         problem: What is wrong and in which line, ``cure`` what to do; both empty when nothing is.
+        learned: What retrospectives have appended.
     """
 
     text: str = ""
     rules: Rules | None = None
     problem: str = ""
     cure: str = ""
+    learned: tuple[Learning, ...] = ()
 
 
 class LearningsScreen(PaneScreen[None]):
@@ -134,6 +143,7 @@ class LearningsScreen(PaneScreen[None]):
             return
         state = self.cockpit.state
         lines = [_line(rule_id, self._rule(rule_id), state) for rule_id in self._ids()]
+        lines += [_learned(key, learning) for key, learning in self._learned().items()]
         self.query_one("#rules Sheet", Sheet).show(lines)
         bound = sum(sum(self._times(state, rule_id)) for rule_id in self._ids())
         self.query_one("#rules", Pane).subtitle(f"bound {bound:,} time{'' if bound == 1 else 's'}")
@@ -142,6 +152,13 @@ class LearningsScreen(PaneScreen[None]):
     def _show_rule(self) -> None:
         """The selected rule, and its last verdicts."""
         if not self._at:
+            return
+        learning = self._learned().get(self._at)
+        if learning is not None:
+            self.query_one("#verdicts", Pane).entitle(f"Learned in {learning.source}")
+            said = Content.styled("Prose for people and agents: it binds nobody until you make a rule of it.", MUTED)
+            evidence = [[Content(line)] for line in learning.evidence.splitlines()]
+            self.query_one("#verdicts TableCard", TableCard).show([[said], [Content("")], *evidence])
             return
         rule = self._rule(self._at)
         told = [item for item in self.cockpit.state.verdicts if item.rule == self._at]
@@ -164,11 +181,11 @@ class LearningsScreen(PaneScreen[None]):
         self.action_pane(3)
 
     def _go_to_heading(self, rule_id: str) -> None:
-        """Bring the rule's heading to the top of the document."""
-        rule = self._rule(rule_id)
-        if rule is None or not rule.line:
+        """Bring the heading of a rule, or of what was learned, to the top of the document."""
+        rule, learning = self._rule(rule_id), self._learned().get(rule_id)
+        if learning is None and (rule is None or not rule.line):
             return
-        wanted = _plain(rule.heading)
+        wanted = _plain(learning.heading if learning is not None else rule.heading if rule is not None else "")
         for block in self.query(HEADINGS).results(Static):
             if _plain(str(block.visual)) == wanted:
                 block.scroll_visible(top=True)
@@ -189,6 +206,11 @@ class LearningsScreen(PaneScreen[None]):
             return None
         known = self._rules.by_id.get(rule_id)
         return known or next((rule for rule in self._rules.prose if rule.id == rule_id), None)
+
+    def _learned(self) -> Mapping[str, Learning]:
+        """What was appended, by a key that no rule can have."""
+        learned = () if self._reading is None else self._reading.learned
+        return {f"{learning.source}: {learning.heading}": learning for learning in learned}
 
     @staticmethod
     def _times(state: State, rule_id: str) -> tuple[int, int]:
@@ -220,7 +242,7 @@ class LearningsScreen(PaneScreen[None]):
             reading = Reading(problem=f"{FILE_NAME} cannot be read: {error.strerror or error}.")
         else:
             try:
-                reading = Reading(clean(text), Rules.parse(text))
+                reading = Reading(clean(text), Rules.parse(text), learned=appended_learnings(text))
             except RuleError as error:
                 reading = Reading(clean(text), None, one_line(error.message), one_line(error.hint))
         self.app.call_from_thread(self._take, reading)
@@ -266,9 +288,22 @@ def _line(rule_id: str, rule: Rule | None, state: State) -> Line:
             Content.styled(_numbers(rule), MUTED),
             _count(blocked),
             _count(warned),
-            Content.styled("–" if last is None else _when(last), MUTED),
+            Content.styled("–" if last is None else _when(last), "bold" if _lately(last, state) else MUTED),
         ),
     )
+
+
+def _learned(key: str, learning: Learning) -> Line:
+    mark, style = ENFORCED["learned"]
+    kind = Content.assemble((mark, style), " learned")
+    none = Content.styled("–", MUTED)
+    return Line(key, (Content(one_line(learning.heading)), kind, Content(""), none, none, Content(learning.source)))
+
+
+def _lately(verdict: Verdict | None, state: State) -> bool:
+    """Whether a rule bound in one of the last rounds."""
+    now = state.now.round
+    return verdict is not None and verdict.round is not None and now is not None and now - verdict.round < LATELY
 
 
 def _enforced(rule: Rule | None) -> str:
@@ -321,7 +356,10 @@ def _verdict(verdict: Verdict) -> Row:
     return [
         Content.styled(_when(verdict), MUTED),
         Content.styled(f"{mark} {one_line(verdict.verdict, 20).lower()}", style),
-        Content(one_line(verdict.reason).removeprefix(f"{verdict.verdict}: ")),
+        Content.assemble(
+            one_line(verdict.reason).removeprefix(f"{verdict.verdict}: "),
+            (f" [{verdict.figures}]" if verdict.figures else "", MUTED),
+        ),
     ]
 
 

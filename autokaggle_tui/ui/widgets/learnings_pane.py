@@ -1,4 +1,4 @@
-"""The rules of LEARNINGS.md with how often each one bound, and the last notices of the engine."""
+"""The rules of LEARNINGS.md with how often each one bound and when it last did, and the last notices of the engine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from textual.strip import Strip
 from autokaggle_tui.ui.keymap import bindings
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
 from autokaggle_tui.ui.widgets.lines import Line, hanging
+from autokaggle_tui.workspace import round_name
 from experiments.text import one_line
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class LearningsPane(ScrollView, can_focus=True):
         self.border_title = "Learnings"
         self._rules: Rules | None = None
         self._bound: Bound = {}
+        self._last: Mapping[str, int] = {}
         self._notices: tuple[Notice, ...] = ()
         self._lines: list[Content] = []
 
@@ -69,6 +71,7 @@ class LearningsPane(ScrollView, can_focus=True):
         """Show how often the rules bound, and the last notices."""
         if state.bound is not self._bound or state.notices is not self._notices:
             self._bound, self._notices = state.bound, state.notices
+            self._last = {one.rule: one.round for one in state.verdicts if one.rule and one.round is not None}
             self._write()
 
     def show_rules(self, rules: Rules, bound: Bound) -> None:
@@ -125,7 +128,8 @@ class LearningsPane(ScrollView, can_focus=True):
         rules = [] if self._rules is None else list(self._rules)
         active = [rule for rule in rules if rule.active]
         off = [rule for rule in rules if not rule.active]
-        lines = [Content.assemble(*_rule(rule, self._bound)).truncate(width, ellipsis=True) for rule in active]
+        told = (_rule(rule, self._bound, self._last.get(rule.id)) for rule in active)
+        lines = [Content.assemble(*line).truncate(width, ellipsis=True) for line in told]
         if off:
             said = ", ".join(one_line(rule.id, 40) for rule in off)
             sign, style = ENFORCED["off"]
@@ -144,8 +148,14 @@ class LearningsPane(ScrollView, can_focus=True):
         return lines
 
 
-def _rule(rule: Rule, bound: Bound) -> Line:
+def _rule(rule: Rule, bound: Bound, last: int | None) -> Line:
     sign, style = ENFORCED[rule.enforce]
     times = sum(bound.get(rule.id, {}).values())
     count = f"{times}×" if times else ""
-    return (f"{sign} {rule.enforce:<5}", style), (f"{count:>5}  ", "bold" if times else ""), (one_line(rule.id, 60), "")
+    when = f"  {round_name(last)}" if times and last is not None else ""
+    return (
+        (f"{sign} {rule.enforce:<5}", style),
+        (f"{count:>5}  ", "bold" if times else ""),
+        (one_line(rule.id, 60), ""),
+        (when, MUTED),
+    )

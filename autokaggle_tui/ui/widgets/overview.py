@@ -246,7 +246,7 @@ def _word(word: Word) -> Row:
     reason = word.reason if word.reason != word.verdict else ""
     if reason.startswith(f"{word.verdict}: "):
         reason = reason.removeprefix(f"{word.verdict}: ")
-    said = Content.assemble((rule, "bold"), reason)
+    said = Content.assemble((rule, "bold"), reason, (f" [{word.figures}]" if word.figures else "", MUTED))
     return [status_content(word.verdict), _muted(f"{word.phase} · {word.author}"), said]
 
 

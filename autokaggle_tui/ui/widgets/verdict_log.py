@@ -31,23 +31,27 @@ SIGNS: Mapping[str, tuple[str, str]] = {
     "block": ("✗", "$text-error"),
     "warn": ("!", "$text-warning"),
     "fallback": ("↺", "$text-secondary"),
+    "RETRO": ("◆", "$text-accent"),
 }
 """Sign and colour of a verdict, beside its word."""
 
-ABOUT = {"review": "plan", "verify": "result"}
+ABOUT = {"review": "plan", "verify": "result", "retro": ""}
 
 
 def verdict_line(verdict: Verdict) -> tuple[Line, Line]:
-    """A verdict as its round and the rest: ``R16`` and ``✗ block noise-floor: +0.00004, t = 0.6``."""
+    """A verdict as its round and the rest: ``R16`` and ``✗ block noise-floor: gain +0.00004 · t 0.60 < 1.50``.
+
+    Figures say in less room what the reason says in a sentence, which the round's own screen has.
+    """
     name = "–" if verdict.round is None else round_name(verdict.round)
     sign, style = SIGNS.get(verdict.verdict, ("·", MUTED))
     word = one_line(verdict.verdict, 20)
-    reason = one_line(verdict.reason)
     # The Reviewer's line begins with the word itself.
-    reason = reason.removeprefix(word).lstrip(":. ")
+    said = one_line(verdict.figures) or one_line(verdict.reason).removeprefix(word).lstrip(":. ")
     what = one_line(verdict.rule, 40) if verdict.rule else ABOUT.get(verdict.phase, one_line(verdict.phase, 20))
-    rest = ((f"{sign} {word.lower()} ", style), (what, "bold" if verdict.rule else ""))
-    return ((f"{name:<3} ", MUTED),), (*rest, (f": {reason}", "") if reason else ("", ""))
+    gap = " " if what else ""
+    rest = ((f"{sign} {word.lower()}{gap}", style), (what, "bold" if verdict.rule else ""))
+    return ((f"{name:<3} ", MUTED),), (*rest, (f": {said}", "") if said else ("", ""))
 
 
 class VerdictLog(CursorView):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from backends.models.base import Chunk, Done, Request, TextDelta, ToolCall, Usage
 from backends.models.names import PLAYBOOK
-from backends.models.playbook import builder, researcher, reviewer
+from backends.models.playbook import builder, researcher, retro, reviewer
 from backends.models.playbook.answer import Answer
 from backends.models.tasks import Phase, Task
 
@@ -21,7 +21,7 @@ _WRITERS: Mapping[Phase, Callable[[Task], Answer]] = {
     "fix": builder.fix,
     "findings": builder.findings,
     "verify": reviewer.verify,
-    "retro": reviewer.retro,
+    "retro": retro.retro,
     "handover": reviewer.handover,
 }
 

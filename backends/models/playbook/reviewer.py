@@ -1,67 +1,66 @@
-"""The playbook's Reviewer: six checks before a run, a verdict after it, a retrospective every ten rounds."""
+"""The playbook's Reviewer: six checks before a run, a verdict after it, a brief for its successor."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from backends.models.playbook.answer import Answer, number, table
+from backends.models.playbook.answer import Answer, number
+from backends.models.playbook.checks import Check, six_checks
 from backends.models.playbook.researcher import untried
-from backends.models.tasks import CampaignView, ExperimentView, Task
+from backends.models.playbook.strategy import propose
+from backends.models.tasks import CampaignView, Task
+from experiments.figures import figures_text
 
-Check = tuple[str, bool, str]
+_MANY = 3
+"""Checks that must fail before a plan that breaks no rule is sent back, and only for one that fails fewer."""
 
 
 def review(task: Task) -> Answer:
-    """Answer the six questions from the registry; rules that block decide."""
+    """Answer the six questions from the registry; rules that block decide, many failed checks ask for a better plan."""
+    view = task.view
     plan: Mapping[str, Any] = task.facts["plan"]
     rulings: Sequence[Mapping[str, Any]] = task.facts["rulings"]
-    checks = six_checks(task.view, plan)
+    findings: Sequence[str] = task.facts.get("findings", ())
+    checks = six_checks(view, plan, findings)
     blocked = [ruling for ruling in rulings if ruling["verdict"] == "block"]
-    verdict = f"REVISE: {blocked[0]['rule']}: {blocked[0]['reason']}" if blocked else "APPROVED"
+    better = "" if blocked else _better(view, plan, checks, findings)
+    verdict = "APPROVED"
+    if blocked:
+        verdict = f"REVISE: {blocked[0]['rule']}: {blocked[0]['reason']}"
+    elif better:
+        failed = ", ".join(check.name.lower() for check in checks if not check.passed)
+        verdict = f"REVISE: {sum(not check.passed for check in checks)} of 6 checks fail ({failed}); {better}"
     verdict = " ".join(verdict.split())
-    lines = [
-        f"{place}. {'✓' if passed else '✗'} {name}: {said}" for place, (name, passed, said) in enumerate(checks, 1)
-    ]
-    fired = [f"- {ruling['rule']} ({ruling['verdict']}): {ruling['reason']}" for ruling in rulings]
-    text = "\n".join([verdict, "", "## Six checks", "", *lines, "", "## Rules", "", *(fired or ["- None fired."])])
+    lines = [f"{place}. {check}" for place, check in enumerate(checks, 1)]
+    text = "\n".join([verdict, "", "## Six checks", "", *lines, "", "## Rules", "", *_fired(rulings)])
     return Answer(verdict, {task.outputs[0]: text + "\n"})
 
 
-def six_checks(view: CampaignView, plan: Mapping[str, Any]) -> list[Check]:
-    """(name, passed, why) of diversity, contradiction, narrow search, untried family, bold moves, return on time."""
-    family, kind = plan["family"], plan["kind"]
-    same = [e for e in view.experiments if e.family == family]
-    recent = [e.family for e in view.experiments if e.kind != "blend"][-3:]
-    fresh = [name for name in untried(view) if name != family]
-    minutes = plan.get("minutes")
-    left = view.seconds_left
-    affordable = minutes is None or left is None or minutes * 60 <= left
-    bad = [e for e in same if e.status in ("crash", "timeout", "invalid", "killed")]
-    return [
-        ("Diversity", kind == "blend" or len(same) < 3, f"{len(same)} earlier experiments of {family}."),
-        ("Contradiction", len(bad) < 2, f"{len(bad)} of them ended without a useful result."),
-        (
-            "Narrow search",
-            kind == "blend" or len(recent) < 3 or set(recent) != {family},
-            f"last families: {', '.join(recent) or 'none'}.",
-        ),
-        ("Untried family", kind == "blend" or not same or not fresh, f"untried: {', '.join(fresh) or 'none'}."),
-        (
-            "Bold moves",
-            kind != "tune" or bool(fresh) is False,
-            "a tuning round while families are untried."
-            if kind == "tune" and fresh
-            else "nothing bolder is being avoided.",
-        ),
-        (
-            "Return on time",
-            affordable,
-            f"{'–' if minutes is None else f'{minutes:.1f}'} minutes planned, "
-            f"{'no limit' if left is None else f'{left / 60:.1f} minutes left'}.",
-        ),
-    ]
+def _better(view: CampaignView, plan: Mapping[str, Any], checks: Sequence[Check], findings: Sequence[str]) -> str:
+    """A plan that fails fewer checks, in a few words; empty when the plan may pass or there is none."""
+    failed = sum(not check.passed for check in checks)
+    if failed < _MANY:
+        return ""
+    other = propose(view, avoid=((plan["family"], plan.get("params") or {}),))
+    if other.kind == "stop":
+        return ""
+    instead = six_checks(view, asdict(other), findings)
+    fails = sum(not check.passed for check in instead)
+    return f"{other.family} ({other.idea}) would fail {fails or 'none'}" if fails < failed else ""
+
+
+def _fired(rulings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The rules that fired, each with its figures."""
+    lines = []
+    for ruling in rulings:
+        figures = figures_text(ruling["rule"], ruling.get("figures"))
+        lines.append(
+            f"- {ruling['rule']} ({ruling['verdict']}): {ruling['reason']}{f' [{figures}]' if figures else ''}"
+        )
+    return lines or ["- None fired."]
 
 
 def verify(task: Task) -> Answer:
@@ -79,54 +78,12 @@ def verify(task: Task) -> Answer:
         problem = "a score this good smells of leakage; look at the features first"
     verdict = f"REJECT: {' '.join(problem.split())}" if problem else "APPROVED"
     spread = f"{min(scores):.5f} to {max(scores):.5f}" if scores else "none"
-    fired = [f"- {r['rule']} ({r['verdict']}): {r['reason']}" for r in task.facts["rulings"]]
     text = (
         f"{verdict}\n\n{result['id']}: {result['status']}, cv {number(result['score'])}, folds {spread}.\n\n"
-        + "\n".join(fired or ["- No rule fired."])
+        + "\n".join(_fired(task.facts["rulings"]))
         + "\n"
     )
     return Answer(verdict, {task.outputs[0]: text})
-
-
-def retro(task: Task) -> Answer:
-    """Look at the whole campaign and name the top five next experiments."""
-    view = task.view
-    scored = [e for e in view.experiments if e.score is not None and e.in_pool]
-    best = sorted(scored, key=lambda e: e.score or 0.0, reverse=view.spec.direction == "maximize")
-    families = Counter(e.family for e in view.experiments)
-    rows = [
-        (
-            family,
-            str(count),
-            number(_best_of(best, family)),
-            f"{sum(e.seconds for e in view.experiments if e.family == family):.0f}",
-        )
-        for family, count in families.most_common()
-    ]
-    again = [e for e in view.experiments if e.status in ("killed", "crash", "timeout", "invalid")]
-    single = [e.family for e in view.experiments if families[e.family] == 1 and e.status in ("killed", "discard")]
-    steps = [f"Try {family}: nobody has." for family in untried(view)]
-    steps += [f"Give {family} a second, distinct configuration: one is no proof." for family in dict.fromkeys(single)]
-    steps += [f"Repair {e.id} ({e.family}): it ended as {e.status}." for e in again]
-    steps += [f"Carry the features of {best[0].id} over to another family."] if best else []
-    steps += ["Blend the pool again once something new is in it."]
-    text = f"""# Retrospective at round {task.round}
-
-{len(view.experiments)} experiments, champion {view.champion or "none"}, best single {view.best_single or "none"}.
-
-## Families
-
-{table(("family", "experiments", "best cv", "seconds"), rows) if rows else "Nothing has run."}
-
-## Worth another look
-
-{chr(10).join(f"- {e.id} {e.family}: {e.status} ({e.idea})" for e in again[-8:]) or "- Nothing was lost on the way."}
-
-## Top five next
-
-{chr(10).join(f"{place}. {step}" for place, step in enumerate(steps[:5], 1))}
-"""
-    return Answer("DONE", {task.outputs[0]: text})
 
 
 def handover(task: Task) -> Answer:
@@ -139,7 +96,3 @@ def handover(task: Task) -> Answer:
     fresh = ", ".join(untried(view)) or "no family"
     brief = f"Tried: {families}. {leads[0].upper()}{leads[1:]}. Untried: {fresh}.\n"
     return Answer("DONE", dict.fromkeys(task.outputs, brief))
-
-
-def _best_of(best: Sequence[ExperimentView], family: str) -> float | None:
-    return next((e.score for e in best if e.family == family), None)
