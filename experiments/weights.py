@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from experiments.objectives import GramProblem, Problem
+from experiments.gram import GramProblem
+from experiments.objectives import Problem
 
 # How far a member's share is moved at first, and where the search ends.
 FIRST_STEP = 0.2
