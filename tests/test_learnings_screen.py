@@ -54,7 +54,7 @@ async def test_what_retrospectives_appended_stands_below_the_rules(tmp_path: Pat
     workspace.learnings.write_text(text + append(text, [learning], "R10"))
     async with showing(workspace, LearningsScreen()) as pilot:
         shown = rows(pilot, "#rules")
-        assert len(shown) == 11 and shown[10].split() == ["Target", "encoding", "pays", "◆", "learned", "–", "–", "R10"]
+        assert len(shown) == 11 and shown[10].split() == ["Target", "encoding", "pays", "◆", "prose", "–", "–", "R10"]
         pilot.app.screen.query_one("#rules Sheet", Sheet).go_to("R10: Target encoding pays")
         await settled(pilot)
         told = said(pilot, "#verdicts TableCard")

@@ -215,6 +215,8 @@ def test_it_learns_which_families_stay_behind() -> None:
     [(heading, evidence)] = learnings(view, lessons(view))
     assert heading == "linear stays behind here"
     assert "3 configurations, none within 0.00300 of R01; the best, R04, is 0.01600 behind" in evidence
+    patient = replace(view, rules={**view.rules, "false-negatives": {"enforce": "block", "min_configurations": 4}})
+    assert list(learnings(patient, ())) == []
     same = [replace(run, params={}) for run in far]
     twice = replace(after(ran(1, "lightgbm", 0.95), *same), bounded=True)
     assert list(learnings(twice, ())) == [], "the same configuration three times is one"

@@ -97,7 +97,7 @@ def test_a_retrospective_feeds_this_plan_and_the_next_ones_and_teaches_the_file(
             ("own2", "tune", {"depth": 3}),
         ]
     assert model.asked(2, "review").facts["findings"]
-    said = "top five: extra_trees: trees that differ +0.00040 in 1.5 min; own2"
+    said = "top five: extra_trees +0.00040 in 1.5 min; own2 depth = 3"
     assert [data["reason"] for data in kinds(events, "verdict") if data["verdict"] == "RETRO"] == [said]
     state = seen(quick)
     assert state.verdicts[0].reason == said

@@ -60,7 +60,10 @@ def announced(named: Sequence[NextExperiment], file: str) -> str:
     for one in named:
         gain = "" if one.expected_gain is None else f" {gain_text(one.expected_gain)}"
         minutes = "" if one.minutes is None else f" in {one.minutes:.1f} min"
-        told.append(f"{one.family}{': ' if one.idea else ''}{one_line(one.idea, 40)}{gain}{minutes}")
+        change = ", ".join(f"{name} = {value}" for name, value in one.params.items()) or (
+            one.idea if one.parent else ""
+        )
+        told.append(f"{one.family} {one_line(change, 40)}".rstrip() + gain + minutes)
     return f"top five: {'; '.join(told)}" if told else f"written to rounds/{file}"
 
 

@@ -157,8 +157,9 @@ class LearningsScreen(PaneScreen[None]):
         if learning is not None:
             self.query_one("#verdicts", Pane).entitle(f"Learned in {learning.source}")
             said = Content.styled("Prose for people and agents: it binds nobody until you make a rule of it.", MUTED)
+            title = Content.styled(one_line(learning.heading), "bold")
             evidence = [[Content(line)] for line in learning.evidence.splitlines()]
-            self.query_one("#verdicts TableCard", TableCard).show([[said], [Content("")], *evidence])
+            self.query_one("#verdicts TableCard", TableCard).show([[said], [Content("")], [title], *evidence])
             return
         rule = self._rule(self._at)
         told = [item for item in self.cockpit.state.verdicts if item.rule == self._at]
@@ -295,9 +296,11 @@ def _line(rule_id: str, rule: Rule | None, state: State) -> Line:
 
 def _learned(key: str, learning: Learning) -> Line:
     mark, style = ENFORCED["learned"]
-    kind = Content.assemble((mark, style), " learned")
+    # No wider than the longest rule: the columns beside it say more.
+    heading = Content(one_line(learning.heading, 24))
+    kind = Content.assemble((mark, style), " prose")
     none = Content.styled("–", MUTED)
-    return Line(key, (Content(one_line(learning.heading)), kind, Content(""), none, none, Content(learning.source)))
+    return Line(key, (heading, kind, Content(""), none, none, Content.styled(learning.source, MUTED)))
 
 
 def _lately(verdict: Verdict | None, state: State) -> bool:

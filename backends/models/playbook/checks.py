@@ -67,9 +67,12 @@ class _Case:
 
     @property
     def parent(self) -> ExperimentView | None:
-        """What it starts from, as far as it is of the same family."""
+        """What it starts from: a run of its family that the plan names, else the family's best."""
         parent = self.view.experiment(self.plan.get("parent"))
-        return parent if parent is not None and parent.family == self.name else None
+        if parent is not None and parent.family == self.name:
+            return parent
+        scored = [run for run in self.family if run.score is not None and run.status in SCORED]
+        return max(scored, key=lambda run: quality(self.view, run), default=None)
 
     @property
     def change(self) -> dict[str, Any]:

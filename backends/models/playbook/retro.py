@@ -24,7 +24,7 @@ _SHORT_LIST = 10
 """Candidates of the highest rank that the top five are chosen from."""
 _SHOWN = 6
 _EXHAUSTED = 3
-"""Configurations of a family after which a learning may say that it stays behind."""
+"""Configurations of a family after which a learning may say that it stays behind; rule false-negatives may ask more."""
 
 
 def retro(task: Task) -> Answer:
@@ -110,6 +110,7 @@ def _exhausted(view: CampaignView) -> Iterator[tuple[str, str]]:
     limit = threshold(view)
     if limit is None:
         return
+    needed = max(_EXHAUSTED, int(view.rules.get("false-negatives", {}).get("min_configurations", 0)))
     tried: dict[str, dict[str, ExperimentView]] = {}
     for run in view.experiments:
         if run.kind != "blend" and run.score is not None and run.status in SCORED and run.round is not None:
@@ -118,7 +119,7 @@ def _exhausted(view: CampaignView) -> Iterator[tuple[str, str]]:
         runs = tried[family].values()
         best = max(runs, key=lambda run: quality(view, run))
         gap = behind(view, best)
-        if len(runs) >= _EXHAUSTED and gap > limit:
+        if len(runs) >= needed and gap > limit:
             yield (
                 family,
                 f"{family}: {len(runs)} configurations, none within {number(limit)} of {view.best_single}; "
