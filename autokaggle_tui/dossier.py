@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autokaggle_tui.blendways import BlendWay, read_notes, read_ways
 from autokaggle_tui.fitting import fit, intact
 from autokaggle_tui.roundfiles import PublishedFile, published
 from autokaggle_tui.workspace import Workspace, round_name
@@ -144,6 +145,7 @@ class Dossier:
         champion: The champion of now, when that is another than itself and its rival.
         required_t: What rule noise-floor asked of this very gain, when it fired.
         compared: How many predictions of the pool it was correlated with; ``neighbours`` are the closest of them.
+        ways: What a blend was chosen from, with ``blend_notes`` on the choice.
         parent: What its code is compared with; ``stated`` when plan or registry name it, else the last experiment
             of the same family before it.
     """
@@ -177,6 +179,8 @@ class Dossier:
     files: tuple[PublishedFile, ...] = ()
     parent: str | None = None
     stated: bool = False
+    ways: tuple[BlendWay, ...] = ()
+    blend_notes: tuple[str, ...] = ()
 
     @property
     def is_blend(self) -> bool:
@@ -232,6 +236,7 @@ class _Reader:
         rival, champion = self.rivals(mine)
         parent, stated = self.parent(known, plan)
         neighbours, compared = self.neighbours()
+        report = (self.row("SELECT report FROM blends WHERE experiment = ?", self.name) or {}).get("report")
         return fit(
             Dossier(
                 self.name,
@@ -269,6 +274,8 @@ class _Reader:
                 files=files,
                 parent=parent,
                 stated=stated,
+                ways=read_ways(report),
+                blend_notes=read_notes(report),
             )
         )
 

@@ -156,7 +156,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     else:
         gain = chosen["gain"]
         lines += [
-            f"blend        {_way(chosen)}: {_weights(chosen['members'])}",
+            f"blend        {chosen['label']}: {_weights(chosen['members'])}",
             f"score        {_number(chosen['score'])}, {_gain(gain)} over {best['name']}",
             *(f"             {note}" for note in chosen["notes"]),
         ]
@@ -166,9 +166,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         said = "; ".join(
             f"{ruling['rule']} ({ruling['verdict']})" for ruling in one["rulings"] if ruling["verdict"] != "pass"
         )
-        lines.append(
-            f" {mark} {_number(one['score'])}  {_gain(one['gain'])}  {_way(one)}, {len(one['members'])} members  {said}"
-        )
+        made = f"{one['label']} of {len(one['members'])}"
+        lines.append(f" {mark} {_number(one['score'])}  {_gain(one['gain'])}  {made}  {said}".rstrip())
     out = [member for member in report["members"] if member["verdict"] != "allowed"]
     lines += [
         f"{member['verdict']:<12} {member['name']}: " + " ".join(ruling["reason"] for ruling in member["rulings"])
@@ -181,6 +180,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
 
 def _candidate(one: Candidate, metric: Metric) -> dict[str, Any]:
     return {
+        "label": _label(one),
         "method": one.way.method,
         "mean": one.way.mean,
         "treatment": None if one.post is None else one.post.to_json(),
@@ -208,13 +208,10 @@ def _pairs(survey: Survey) -> dict[tuple[str, str], float]:
     return {(names[i], names[j]): float(rows[i, j]) for i in range(len(names)) for j in range(len(names)) if i != j}
 
 
-def _way(one: Mapping[str, Any]) -> str:
-    said = {"equal": "plain average", "climb": "hill climbing", "optimised": "optimum of the metric"}
-    words = said.get(one["method"], f"{one['method']} stack")
-    words += " of ranks" if one["mean"] == "rank" else ""
-    treatment = one["treatment"]
-    words += f" + {treatment['kind'].replace('_', ' ')}" if treatment else ""
-    return words + (", rules lifted" if one["lifts"] else "")
+def _label(one: Candidate) -> str:
+    words = {"equal": "plain average", "climb": "hill climbing", "optimised": "optimum of the metric"}
+    said = words.get(one.way.method, f"{one.way.method} stack") + (" of ranks" if one.way.mean == "rank" else "")
+    return said + ("" if one.post is None else f" + {one.post.kind.replace('_', ' ')}")
 
 
 def _weights(members: Sequence[Sequence[Any]]) -> str:

@@ -73,7 +73,11 @@ class GainCard(Card):
             rows.append(["±", "–", "not known: too few folds can be compared"])
         elif self._spread():
             rows.append(
-                ["±", score_text(abs(shown.standard_error or 0.0)), "standard error, corrected for shared rows"]
+                [
+                    "±",
+                    score_text(abs(shown.standard_error or 0.0)),
+                    "standard error: of folds, rows or seeds the largest",
+                ]
             )
         else:
             rows.append(["±", "none", "the same on every fold"])

@@ -21,6 +21,7 @@ from autokaggle_tui.ui.widgets.gain_card import GainCard
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES, stopwatch
 from autokaggle_tui.ui.widgets.members_card import MembersCard
 from autokaggle_tui.ui.widgets.verdict_log import SIGNS as VERDICT_SIGNS
+from autokaggle_tui.ui.widgets.ways_card import WaysCard
 from autokaggle_tui.wording import (
     MARKS,
     clock_text,
@@ -105,6 +106,7 @@ class Overview(VerticalScroll):
                 yield FoldChart(id="folds")
                 yield GainCard(id="gain")
                 yield MembersCard(id="members")
+                yield WaysCard(id="ways")
                 yield TableCard("In a blend", align="lrrrl", id="uses")
                 yield TableCard("Submission", id="submission")
                 yield TableCard("Files", align="lrlr", missing="Nothing is published in rounds/ yet.", id="files")
@@ -126,6 +128,9 @@ class Overview(VerticalScroll):
         members = self.query_one(MembersCard)
         members.display = dossier.is_blend
         members.show_members(dossier, around.known)
+        ways = self.query_one(WaysCard)
+        ways.display = dossier.is_blend
+        ways.show_ways(dossier)
         uses = self.query_one("#uses", TableCard)
         uses.display = not dossier.is_blend and dossier.status not in ("running", "open", "done", "blocked", "")
         uses.show(_uses(dossier.uses), _no_use(dossier))
