@@ -38,7 +38,7 @@ class Pool:
         self.kept = RankFiles(files.folder / "ranks", self.covered)
 
     def ranks(self) -> dict[str, np.ndarray]:
-        """Kept in files beside the pool: sorted by the first task that asks."""
+        """Kept in files beside the pool."""
         return {name: self.kept.of(name, name, values) for name, values in self.members.items()}
 
 
@@ -59,6 +59,7 @@ def add(pool: Pool) -> None:
 
 def rank_all(pool: Pool) -> None:
     """Sorts each member, once for all rounds."""
+    pool.kept.keep(())
     pool.ranks()
 
 
