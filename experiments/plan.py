@@ -43,6 +43,8 @@ class PlanHeader(BaseModel):
     """Of a blend: the experiments to choose from; empty means the whole pool."""
     minutes: float | None = Field(default=None, gt=0)
     """How long the run may take."""
+    exhausted: tuple[str, ...] = ()
+    """Families that this plan gives up for good."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the recipe, or whatever the plan wants recorded."""
 

@@ -76,7 +76,7 @@ except OSError as error:
 
 
 def test_rules_and_blends_are_told_before_a_plan_is_made(workspace: Workspace):
-    again = "---\nkind: blend\nfamily: blend\nhypothesis: they differ\nmembers: [R01]\n---\n"
+    again = "---\nkind: blend\nfamily: blend\nhypothesis: they differ\nmembers: [R01]\nexhausted: [knn]\n---\n"
     said = ask(
         workspace,
         3,
@@ -88,6 +88,7 @@ def test_rules_and_blends_are_told_before_a_plan_is_made(workspace: Workspace):
         rounds=3,
     )
     assert "research-before-building" in said[0] and said[0].split("\t")[0] in ("pass", "warn", "block")
+    assert "block\tfalse-negatives\tThe plan gives up knn after 0 of 2 distinct configurations." in said[0]
     assert said[1].startswith("not a plan: ")
     assert said[2].startswith("best single") and "candidates" in said[2]
     assert said[3].startswith("error: preview_blend: ") and "R77" in said[3]

@@ -125,6 +125,7 @@ def plan_rulings(campaign: Campaign, number: int, header: PlanHeader) -> tuple[R
         params=header.params,
         parent=header.parent,
         members=header.members,
+        exhausted=header.exhausted,
         has_eda=workspace.file(0, "eda.md").is_file(),
         has_brief=workspace.file(number, "research_brief.md").is_file(),
     )
