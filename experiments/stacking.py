@@ -18,6 +18,7 @@ Level = Literal["logistic", "ridge", "gbdt"]
 MAX_ROWS = 100_000
 # Trees over a few predictions need rows to say more than a line does.
 MIN_ROWS_OF_TREES = 5_000
+MAX_ROWS_OF_TREES = 30_000
 MAX_FEATURES = 64
 MAX_CLASSES = 20
 SMALLEST = 1e-6
@@ -76,6 +77,9 @@ def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0, threa
     Returns:
         None when the rows hold a single class.
     """
+    if level == "gbdt" and len(y) > MAX_ROWS_OF_TREES:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(y), MAX_ROWS_OF_TREES, replace=False))
+        parts, y = [part[chosen] for part in parts], y[chosen]
     classes = 0
     if y.dtype.kind in "iu":
         classes = parts[0].shape[1] if parts[0].ndim == 2 else 2
