@@ -13,7 +13,8 @@ way's own score is better is the optimism of the choice, and is stated.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -46,14 +47,13 @@ def fit_blend(
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
     seed: int = 0,
-    threads: int = 1,
 ) -> Blend:
     """The blend of ``survey_blends``, with its arguments.
 
     Raises:
         BlendError: As there, or no blend of two within the rules is better in-sample than the best single model.
     """
-    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed, threads=threads)
+    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed)
     if found.blend is None:
         raise BlendError(found.reason, hint="Add a model of another kind, or change the rules in LEARNINGS.md.")
     return found.blend
@@ -68,7 +68,7 @@ def survey_blends(
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
     seed: int = 0,
-    threads: int = 1,
+    seconds: float | None = None,
 ) -> Survey:
     """Try every way of blending under the rules; cross-fit all of it.
 
@@ -87,11 +87,12 @@ def survey_blends(
         limits: From ``rules.blend_limits``; None for the built-in thresholds without evidence.
         members: Choose among these only; an unusable one is then an error.
         seed: Of the sample of rows.
-        threads: For second-level trees.
+        seconds: Wall time it should take at most; where that is short the choice is not held out, and a note says so.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
     """
+    ends = None if seconds is None else time.monotonic() + seconds
     limits = limits or BlendLimits()
     names, notes = usable(pool, folds, members)
     scorer = Scorer(y, folds, metric)
@@ -100,16 +101,23 @@ def survey_blends(
         readers.append(Reader(pool, names, folds, "rank"))
     views = [(reader, make_problem(reader.oof, len(names), y, folds, metric, seed=seed)) for reader in readers]
     correlations = correlation_matrix([pool[name].oof for name in names], folds.covered)
-    search = BlendSearch(views, correlations, scorer, limits, seed=seed, threads=threads)
-    return _Survey(search, scorer, limits, names, notes).run()
+    search = BlendSearch(views, correlations, scorer, limits, seed=seed)
+    return _Survey(search, scorer, limits, names, notes, ends).run()
 
 
 class _Survey:
     """One survey while it is made."""
 
     def __init__(
-        self, search: BlendSearch, scorer: Scorer, limits: BlendLimits, names: Sequence[str], notes: Sequence[str]
+        self,
+        search: BlendSearch,
+        scorer: Scorer,
+        limits: BlendLimits,
+        names: Sequence[str],
+        notes: Sequence[str],
+        ends: float | None,
     ) -> None:
+        self.ends = ends
         self.search, self.scorer, self.limits, self.names, self.notes = search, scorer, limits, names, notes
         folds = scorer.folds
         self.parts = [tuple(map(int, part)) for part in np.array_split(range(folds.n_folds), MAX_PARTS) if len(part)]
@@ -155,7 +163,7 @@ class _Survey:
             seen.add(same)
             reader = self.search.reader(way.mean)
             pred = self._empty(reader)
-            pred[covered] = self._predict(fit, way, covered)
+            pred[covered] = fit.predict(self._reading(way, covered))
             in_sample = self.scorer.total(pred)
             for member in fit.members:
                 if (way.mean, member) not in alone:
@@ -174,21 +182,29 @@ class _Survey:
         """
         found = {way: self._empty(self.search.reader(way.mean)) for way in ways}
         for part, folds in without.items():
-            fits = self.search.fits(folds)
+            fits, rows = self.search.fits(folds), self.rows[part]
+            mixes: dict[Hashable, np.ndarray] = {}
             for way, pred in found.items():
-                pred[self.rows[part]] = self._predict(_nearest(fits, way), way, self.rows[part])
+                fit = _nearest(fits, way)
+                # Treatments share the mix that they treat.
+                known = way.mean, fit.mix
+                if known not in mixes:
+                    mixes[known] = fit.mixed(self._reading(way, rows))
+                pred[rows] = fit.treated(mixes[known])
         return found
 
-    def _predict(self, fit: Fitted, way: Way, rows: np.ndarray) -> np.ndarray:
+    def _reading(self, way: Way, rows: np.ndarray) -> Callable[[int], np.ndarray]:
         reader = self.search.reader(way.mean)
-        return fit.predict(lambda member: reader.oof(member)[rows])
+        return lambda member: reader.oof(member)[rows]
 
     def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores) -> np.ndarray | None:
-        """Each part predicted by the way that the others would have chosen; None when there are too few parts."""
+        """Each part predicted by the way that the others would have chosen; None where parts or time are too few."""
         if len(self.parts) < 3:
             return None
         choices = []
         for part in range(len(self.parts)):
+            if self.ends is not None and time.monotonic() > self.ends:
+                return None
             others = [other for other in range(len(self.parts)) if other != part]
             inner = self._crossed(crossed, {other: self._pair(part, other) for other in others})
             folds = [fold for other in others for fold in self.parts[other]]
@@ -313,7 +329,8 @@ class _Survey:
                 f"{metric.gain(chosen.score, score):.2g} of optimism in the choice."
             )
         else:
-            yield "The choice among ways could not be held out: it takes three folds."
+            why = "it takes three folds" if len(self.parts) < 3 else "time was short"
+            yield f"The choice among ways was not held out: {why}."
 
     def _why_none(self, best: int, evidence: Gain | None) -> str:
         tried = len(self.names)

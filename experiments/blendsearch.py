@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -60,16 +60,27 @@ class Fitted:
     order: tuple[int, ...] = ()
     post: Post | None = None
 
+    @property
+    def mix(self) -> Hashable:
+        """What tells its mix from that of another blend with the same kind of mean."""
+        return self.members, self.weights, id(self.stack)
+
     def predict(self, read: Callable[[int], np.ndarray]) -> np.ndarray:
         """The blend's prediction, float32, of the rows that ``read`` gives of each member."""
-        if self.stack is not None:
-            mixed = self.stack.predict([read(member) for member in self.order])
-        else:
-            total: np.ndarray = np.zeros(())
-            for member, weight in zip(self.members, self.weights, strict=True):
-                total = total + weight * np.asarray(read(member), dtype=np.float64)
-            mixed = np.asarray(total, dtype=np.float32)
+        return self.treated(self.mixed(read))
+
+    def treated(self, mixed: np.ndarray) -> np.ndarray:
+        """The mix after its treatment."""
         return mixed if self.post is None else self.post.apply(mixed)
+
+    def mixed(self, read: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The members' predictions, mixed, float32."""
+        if self.stack is not None:
+            return self.stack.predict([read(member) for member in self.order])
+        total: np.ndarray = np.zeros(())
+        for member, weight in zip(self.members, self.weights, strict=True):
+            total = total + weight * np.asarray(read(member), dtype=np.float64)
+        return np.asarray(total, dtype=np.float32)
 
 
 class BlendSearch:
@@ -83,10 +94,9 @@ class BlendSearch:
         limits: BlendLimits,
         *,
         seed: int = 0,
-        threads: int = 1,
     ) -> None:
         self.views, self.correlations, self.scorer, self.limits = views, correlations, scorer, limits
-        self.seed, self.threads = seed, threads
+        self.seed = seed
         self.everyone = range(len(views[0][0].names))
         self._costs: dict[tuple[Mean, Folds], np.ndarray] = {}
         self._fits: dict[object, list[tuple[Method, Fitted]]] = {}
@@ -156,7 +166,7 @@ class BlendSearch:
 
     def _stacked(self, level: Level, reader: Reader, members: Sequence[int], rows: np.ndarray) -> Fitted | None:
         parts = [np.asarray(reader.oof(member)[rows]) for member in members]
-        stack = fit_stack(level, parts, self.scorer.y[rows], seed=self.seed, threads=self.threads)
+        stack = fit_stack(level, parts, self.scorer.y[rows], seed=self.seed)
         if stack is None:
             return None
         return replace(_weighted(np.asarray(members), np.asarray(stack.shares)), stack=stack, order=tuple(members))

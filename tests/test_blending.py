@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments import fastmetrics, objectives
-from experiments.blending import Blend, BlendError, PoolMember, fit_blend
+from experiments.blending import Blend, BlendError, PoolMember, fit_blend, survey_blends
 from experiments.fastmetrics import auc, average_precision, fast_kind
 from experiments.folds import Folds
 from experiments.gatemix import mix_gain
@@ -413,3 +413,18 @@ def test_large_pools_are_searched_on_a_sample_and_scored_on_all(monkeypatch: pyt
     assert isinstance(problem, objectives.SampleProblem)
     assert problem.y.sum() == y.sum()
     assert fastmetrics.MAX_ROWS > 5000
+
+
+def test_where_time_is_short_the_choice_is_not_held_out_and_that_is_said() -> None:
+    y, pool = regression_pool(400, {"a": 1.0, "b": 1.1})
+    found = survey_blends(pool, y, folds_of(400), get_metric("rmse"), limits=FREE, seconds=0)
+    assert found.blend is not None and found.blend.score == found.blend.cross_fitted
+    assert any("time was short" in note for note in found.blend.notes)
+
+
+@pytest.mark.parametrize("k", [2, 3, 10])
+def test_few_folds_and_many_are_held_out_as_far_as_they_go(k: int) -> None:
+    y, pool = regression_pool(600, {"a": 1.0, "b": 1.1, "c": 1.2})
+    blend = fit_blend(pool, y, folds_of(600, k), get_metric("rmse"), limits=FREE)
+    assert len(blend.fold_scores) == k and np.isfinite(blend.oof).all()
+    assert any("takes three folds" in note for note in blend.notes) == (k == 2)

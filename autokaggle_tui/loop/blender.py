@@ -29,16 +29,19 @@ class Surveyed:
     rulings: tuple[Ruling, ...]
 
 
-async def survey_pool(campaign: Campaign, members: Sequence[str] = ()) -> Surveyed:
+async def survey_pool(campaign: Campaign, members: Sequence[str] = (), seconds: float | None = None) -> Surveyed:
     """Try every way of blending the pool, or some of it, beside the loop; nothing is kept.
+
+    Args:
+        seconds: That it should take at most.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
     """
-    return await asyncio.to_thread(survey_of(campaign, members))
+    return await asyncio.to_thread(survey_of(campaign, members, seconds))
 
 
-def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], Surveyed]:
+def survey_of(campaign: Campaign, members: Sequence[str] = (), seconds: float | None = None) -> Callable[[], Surveyed]:
     """The work of ``survey_pool``, which needs the registry no more once it is made."""
     pool = load_pool(campaign)
     scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
@@ -55,7 +58,7 @@ def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], S
             limits=blend_limits(rules),
             members=chosen,
             seed=campaign.config.seed,
-            threads=campaign.slots * campaign.threads,
+            seconds=seconds,
         )
         report = blend_report(survey, rules, campaign.metric, scores)
         return Surveyed(survey, report, chosen_rulings(survey, rules, campaign.metric, scores))

@@ -110,7 +110,7 @@ class Experimenter:
 
     async def _fit(self, members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float], dict[str, Any]]:
         try:
-            found = await survey_pool(self.campaign, members)
+            found = await survey_pool(self.campaign, members, self.runner.clock.remaining())
         except BlendError as error:
             return RunResult("discard", error.message, {}, None, None, error.message), {}, {"reason": error.message}
         log = "\n".join(report_lines(found.report))

@@ -46,7 +46,7 @@ def decide(
     """
     blocked = blocking(cleared)
     if blocked:
-        return Decision(False, f"{blocked[0].rule}: {blocked[0].reason}")
+        return Decision(False, f"rule {blocked[0].rule} forbids it")
     if experiment["status"] != "keep" and not last:
         return Decision(False, f"no gain ({experiment['status']})")
     if vetoed:
