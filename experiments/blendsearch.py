@@ -20,6 +20,8 @@ from experiments.weights import optimal_weights
 Method = Literal["equal", "climb", "optimised", "logistic", "ridge", "gbdt"]
 """From simple to intricate: a plain average, hill climbing, the metric's optimum, and second-level models."""
 
+# Weights nearer to each other than this are one blend.
+SAME_WEIGHTS = 0.005
 METHODS: tuple[Method, ...] = get_args(Method)
 Folds = tuple[int, ...]
 
@@ -155,7 +157,9 @@ class BlendSearch:
             return
         chosen = [int(member) for member in members]
         start = counts[members] / counts.sum()
-        yield "optimised", _weighted(members, optimal_weights(problem, chosen, start, without))
+        best = optimal_weights(problem, chosen, start, without)
+        if np.abs(best - start).max() > SAME_WEIGHTS:
+            yield "optimised", _weighted(members, best)
         if reader.mean == "rank":
             return
         rows = self._rows(without)
