@@ -22,6 +22,7 @@ import numpy as np
 from experiments.blendcontest import Outcome, Scores, contest
 from experiments.blends import Blend, Candidate, Survey
 from experiments.blendsearch import BlendSearch, Fitted, Way
+from experiments.climbing import best_member
 from experiments.correlation import correlation_matrix
 from experiments.folds import Folds
 from experiments.metrics import Metric
@@ -67,6 +68,8 @@ def survey_blends(
     *,
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
+    scores: Mapping[str, float] | None = None,
+    imported: Collection[str] = (),
     seed: int = 0,
     seconds: float | None = None,
 ) -> Survey:
@@ -86,8 +89,11 @@ def survey_blends(
         folds: Of all the pool.
         limits: From ``rules.blend_limits``; None for the built-in thresholds without evidence.
         members: Choose among these only; an unusable one is then an error.
+        scores: Of the predictions over all covered rows, where they are known.
+        imported: Predictions whose folds nobody can vouch for: the best single model is one of the others.
         seed: Of the sample of rows.
-        seconds: Wall time it should take at most; where that is short the choice is not held out, and a note says so.
+        seconds: Wall time it should take at most; where that is short there are no second levels, or the choice is
+            not held out, and a note says so.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
@@ -101,8 +107,17 @@ def survey_blends(
         readers.append(Reader(pool, names, folds, "rank"))
     views = [(reader, make_problem(reader.oof, len(names), y, folds, metric, seed=seed)) for reader in readers]
     correlations = correlation_matrix([pool[name].oof for name in names], folds.covered)
-    search = BlendSearch(views, correlations, scorer, limits, seed=seed)
+    costs = _costs(names, readers[0], scorer, scores or {})
+    vouched = np.array([name not in imported for name in names])
+    search = BlendSearch(views, correlations, scorer, limits, costs, vouched=vouched, seed=seed)
     return _Survey(search, scorer, limits, names, notes, ends).run()
+
+
+def _costs(names: Sequence[str], reader: Reader, scorer: Scorer, scores: Mapping[str, float]) -> np.ndarray:
+    """(m,) the metric of each prediction over all covered rows, lower is better; inf where it is undefined."""
+    known = [scores[name] if name in scores else scorer.total(reader.oof(place)) for place, name in enumerate(names)]
+    sign = -1.0 if scorer.metric.direction == "maximize" else 1.0
+    return np.array([sign * score if np.isfinite(score) else np.inf for score in known])
 
 
 class _Survey:
@@ -125,9 +140,9 @@ class _Survey:
 
     def run(self) -> Survey:
         costs = self.search.singles()
-        best = int(np.argmin(costs))
+        best = best_member(costs, self.search.vouched)
         base = self.scorer.by_fold(self.search.reader("arithmetic").oof(best))
-        full = self._alive(self.search.fits())
+        full = self._alive(self._first_fits())
         crossed = self._crossed(full, dict(enumerate(self.parts)))
         won = contest(self.scorer, self.limits, crossed, base)
         choice = won.choice
@@ -145,9 +160,20 @@ class _Survey:
         )
         if choice is None:
             return survey
-        held = self._held_out(crossed, base)
+        held = self._held_out(crossed, base, self.search.reader("arithmetic").oof(best))
         blend = self._blend(survey.candidates[0], full[choice][0], held, crossed[choice], best, won.evidence)
         return replace(survey, blend=blend)
+
+    def _first_fits(self) -> dict[Way, Fitted]:
+        """Fits on all rows; where those of the others would take too long, without second levels."""
+        started = time.monotonic()
+        fits = self.search.fits()
+        pairs = len(self.parts) * (len(self.parts) - 1) / 2
+        ahead = (time.monotonic() - started) * (len(self.parts) + pairs)
+        if self.ends is None or time.monotonic() + ahead <= self.ends:
+            return fits
+        self.search.second_levels = False
+        return {way: fit for way, fit in fits.items() if fit.stack is None}
 
     def _alive(self, fits: Mapping[Way, Fitted]) -> dict[Way, tuple[Fitted, float]]:
         """Blends of two at least that are not worse in-sample than a member alone, with that score, each once."""
@@ -197,11 +223,15 @@ class _Survey:
         reader = self.search.reader(way.mean)
         return lambda member: reader.oof(member)[rows]
 
-    def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores) -> np.ndarray | None:
-        """Each part predicted by the way that the others would have chosen; None where parts or time are too few."""
+    def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores, alone: np.ndarray) -> np.ndarray | None:
+        """Each part predicted by the way that the others would have chosen; None where parts or time are too few.
+
+        Args:
+            alone: The best single model, which is what is left where they would have chosen none.
+        """
         if len(self.parts) < 3:
             return None
-        choices = []
+        choices: list[Way | None] = []
         for part in range(len(self.parts)):
             if self.ends is not None and time.monotonic() > self.ends:
                 return None
@@ -209,11 +239,11 @@ class _Survey:
             inner = self._crossed(crossed, {other: self._pair(part, other) for other in others})
             folds = [fold for other in others for fold in self.parts[other]]
             won = contest(self.scorer, self.limits, inner, [base[fold] for fold in folds], folds)
-            choices.append(won.choice or next(iter(crossed)))
-        sources = {way: crossed[way] for way in choices}
+            choices.append(won.choice)
+        sources = {way: alone if way is None else crossed[way] for way in choices}
         if self.scorer.metric.prediction == "ranking" and len(sources) > 1:
             # Ways that speak on scales of their own must not meet in one ranking: each is read as its own ranks.
-            sources = {way: self._ranked(oof) for way, oof in sources.items()}
+            sources = {way: self._ranked(np.asarray(oof)) for way, oof in sources.items()}
         held = np.full_like(next(iter(crossed.values())), np.nan)
         for rows, choice in zip(self.rows, choices, strict=True):
             held[rows] = sources[choice][rows]
@@ -286,7 +316,7 @@ class _Survey:
     def _broken(self, fit: Fitted, chosen: Candidate) -> tuple[str, ...]:
         """Which of the rules that evidence may lift this blend does not keep."""
         limits, costs, taken = self.limits, self.search.singles(chosen.way.mean), list(fit.members)
-        best = float(costs.min())
+        best = float(costs[best_member(costs, self.search.vouched)])
         margin = limits.margin(best, self.scorer.metric.bounded) * TOLERANCE
         pairs = self.search.correlations[np.ix_(taken, taken)][np.triu_indices(len(taken), 1)]
         broken = {
@@ -317,6 +347,8 @@ class _Survey:
                 f"t = {evidence.t:.2f}."
             )
         searched, covered = self.search.views[0][1].rows, int(folds.covered.sum())
+        if not self.search.second_levels:
+            yield "Time was short for second-level models."
         if searched < covered:
             yield f"Members and weights were searched on {searched} of {covered} rows."
         yield (

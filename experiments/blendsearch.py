@@ -94,9 +94,22 @@ class BlendSearch:
         correlations: np.ndarray,
         scorer: Scorer,
         limits: BlendLimits,
+        costs: np.ndarray,
         *,
+        vouched: np.ndarray | None = None,
         seed: int = 0,
     ) -> None:
+        """Search a pool.
+
+        Args:
+            views: Readers with the problems made of them.
+            correlations: (m, m) Pearson.
+            costs: (m,) of each member alone over all covered rows, lower is better; inf where undefined.
+            vouched: (m,) bool, those that others are measured by; None for all.
+            seed: Of samples of rows.
+        """
+        self.costs, self.vouched = costs, vouched
+        self.second_levels = True
         self.views, self.correlations, self.scorer, self.limits = views, correlations, scorer, limits
         self.seed = seed
         self.everyone = range(len(views[0][0].names))
@@ -108,7 +121,9 @@ class BlendSearch:
         return next(reader for reader, _ in self.views if reader.mean == mean)
 
     def singles(self, mean: Mean = "arithmetic", without: Folds = ()) -> np.ndarray:
-        """(m,) cost of each member alone on the searched rows: the metric, lower is better."""
+        """(m,) cost of each member alone: over all rows, or on the searched rows without some folds."""
+        if not without:
+            return self.costs
         if (mean, without) not in self._costs:
             problem = next(problem for reader, problem in self.views if reader.mean == mean)
             self._costs[mean, without] = problem.walk(without).costs(self.everyone)
@@ -135,7 +150,7 @@ class BlendSearch:
         self, reader: Reader, problem: Problem, without: Folds, limits: BlendLimits
     ) -> list[tuple[Method, Fitted]]:
         costs = self.singles(reader.mean, without)
-        allowed, fitted = allowed_members(costs, self.correlations, limits, self.scorer.metric.bounded)
+        allowed, fitted = allowed_members(costs, self.correlations, limits, self.scorer.metric.bounded, self.vouched)
         most = None if limits.max_members is None or limits.max_members >= len(allowed) else limits.max_members
         same = (reader.mean, without, tuple(allowed), fitted, most)
         if same not in self._fits:
@@ -160,7 +175,7 @@ class BlendSearch:
         best = optimal_weights(problem, chosen, start, without)
         if np.abs(best - start).max() > SAME_WEIGHTS:
             yield "optimised", _weighted(members, best)
-        if reader.mean == "rank":
+        if reader.mean == "rank" or not self.second_levels:
             return
         rows = self._rows(without)
         for level in levels(self.scorer.y, reader.oof(chosen[0]).shape, len(rows), len(chosen)):

@@ -20,6 +20,8 @@ MAX_ROWS = 100_000
 MIN_ROWS_OF_TREES = 5_000
 MAX_ROWS_OF_TREES = 20_000
 MAX_FEATURES = 64
+# As many trees are grown for each class, each over the members' predictions of all.
+MAX_FEATURES_OF_TREES = 24
 MAX_CLASSES = 20
 SMALLEST = 1e-6
 LEAST_SHARE = 1e-9
@@ -64,7 +66,8 @@ def levels(y: np.ndarray, shape: Sequence[int], rows: int, members: int) -> tupl
     if width > MAX_CLASSES or width * members > MAX_FEATURES:
         return ()
     line: Level = "logistic" if y.dtype.kind in "iu" else "ridge"
-    return (line, "gbdt") if rows >= MIN_ROWS_OF_TREES else (line,)
+    trees = rows >= MIN_ROWS_OF_TREES and width * members <= MAX_FEATURES_OF_TREES
+    return (line, "gbdt") if trees else (line,)
 
 
 def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0) -> Stack | None:

@@ -44,7 +44,9 @@ async def survey_pool(campaign: Campaign, members: Sequence[str] = (), seconds: 
 def survey_of(campaign: Campaign, members: Sequence[str] = (), seconds: float | None = None) -> Callable[[], Surveyed]:
     """The work of ``survey_pool``, which needs the registry no more once it is made."""
     pool = load_pool(campaign)
-    scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
+    rows = campaign.registry.pool()
+    scores = {row["id"]: row["score"] for row in rows if row["score"] is not None}
+    imported = {row["id"] for row in rows if row["source"] == "imported"}
     rules = campaign.rules
     # An imported prediction may be called 7.
     chosen = [name if name in pool else experiment_name(name) for name in members]
@@ -57,6 +59,8 @@ def survey_of(campaign: Campaign, members: Sequence[str] = (), seconds: float | 
             campaign.metric,
             limits=blend_limits(rules),
             members=chosen,
+            scores=scores,
+            imported=imported,
             seed=campaign.config.seed,
             seconds=seconds,
         )

@@ -84,7 +84,7 @@ class Closing:
     def _allowed(self) -> Row | None:
         """The best there is that no rule in force forbids."""
         for best in self._ranked():
-            blocked = blocking(clear(self.campaign, best, gain_needed=False))
+            blocked = blocking(clear(self.campaign, best))
             if not blocked:
                 return best
             reason = f"{blocked[0].rule}: {blocked[0].reason}"

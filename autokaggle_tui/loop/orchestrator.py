@@ -210,7 +210,7 @@ class Orchestrator:
             outcome, reason = "submitted", "settled after a restart"
         else:
             try:
-                cleared = clear(self.campaign, experiment, gain_needed=True)
+                cleared = clear(self.campaign, experiment)
                 decision = decide(self.campaign, self.platform, experiment, cleared=cleared, vetoed=vetoed, last=False)
                 reason = decision.reason
                 if decision.submit:

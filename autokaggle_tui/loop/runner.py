@@ -300,7 +300,7 @@ class Runner:
             return
         metric = self.campaign.metric
         # Two runs with one seed each differ by more than one of them does.
-        seeds = math.sqrt(2) * (measured_rerun_noise(registry) or 0.0)
+        seeds = math.sqrt(2) * (measured_rerun_noise(registry, best["family"]) or 0.0)
         others = [scores for scores in map(self._whole, registry.pool()) if scores]
         run.rulings = check_gate(
             self.campaign.rules,
