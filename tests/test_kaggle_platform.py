@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from backends.platforms.base import Platform, Receipt
-from backends.platforms.kaggle.platform import KagglePlatform, describe
+from backends.platforms.kaggle.platform import describe
 from experiments.errors import PlatformError
+from experiments.files import sha256_file
 from tests.emulators.kaggle import DROP, DROP_AFTER, KEY, NOON, RATE, TEAM, USER, Fault, KaggleServer
 from tests.kaggles import HASTY, platform_of, server, submission
 
@@ -156,8 +157,6 @@ def test_a_submission_that_kaggle_cannot_score_says_why(server: KaggleServer, tm
     platform = platform_of(server)
     file = tmp_path / "short.csv"
     file.write_text("id,malignant\n1,0.5\n")
-    from experiments.files import sha256_file
-
     assert platform.submit(file, "bad", sha256_file(file), NOON).state == "accepted"
     found = platform.find("bad")
     assert (found.scoring, found.public_score, found.message) == ("error", None, "Submission must have 142 rows")
@@ -199,11 +198,6 @@ def test_private_scores_show_after_the_deadline(server: KaggleServer, tmp_path: 
 def test_the_mark_survives_a_description_that_is_cut() -> None:
     assert describe("abc", "0" * 64, "x" * 500).startswith(f"ak:abc sha256:{'0' * 64} xxx")
     assert len(describe("abc", "0" * 64, "x" * 500)) <= 250
-
-
-def test_it_is_a_platform(server: KaggleServer) -> None:
-    platform: Platform = KagglePlatform(server.task.slug, platform_of(server)._client)
-    assert platform.name == "kaggle"
 
 
 def test_kaggles_own_command_line_works_with_the_emulator(server: KaggleServer, tmp_path: Path) -> None:
