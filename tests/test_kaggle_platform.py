@@ -1,6 +1,7 @@
 """Submissions to Kaggle: each file at most once, whatever breaks; and what comes back."""
 
 import os
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,34 @@ def test_before_the_submission_all_may_be_tried_again(
     with pytest.raises(PlatformError) as error:
         hand_in(platform_of(server), server, tmp_path, "b", 1)
     assert not error.value.maybe_sent and error.value.passing and len(server.ledger) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_breaks_each_token_is_taken_once(server: KaggleServer, tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    server.daily_limit = 100
+    platform = platform_of(server)
+    faults = [DROP, DROP_AFTER, RATE, Fault("status", 500), Fault("status", 401, "no"), Fault("page")]
+    for number in range(8):
+        server.heal()
+        for name in ("ListSubmissions", "StartSubmissionUpload", "Put", "CreateSubmission"):
+            server.fail(name, *draw.choices(faults, k=draw.choice([0, 0, 0, 1, 2, 5])))
+        server.lag = draw.choice([0, 0, 2])
+        taken = len(server.ledger)
+        try:
+            receipt = hand_in(platform, server, tmp_path, f"t{number}", number)
+        except PlatformError as error:
+            arrived = len(server.ledger) > taken
+            assert error.maybe_sent or not arrived
+            server.heal()
+            # As much later as a list may lag, it says whether it arrived.
+            found = [platform.find(f"t{number}") for _ in range(3)][-1]
+            assert (found is not None) == arrived
+            assert hand_in(platform, server, tmp_path, f"t{number}", number).state == "accepted"
+        else:
+            assert receipt.state == "accepted" and receipt.ref == str(server.ledger[-1].ref)
+        assert len(server.ledger) == number + 1
+        assert server.ledger[-1].description.startswith(f"ak:t{number} ")
 
 
 @pytest.mark.parametrize(
