@@ -120,6 +120,9 @@ class KaggleClient:
             PlatformError: It failed; the message holds no credential, nor does any error behind it.
         """
         tried = 0
+        if not again:
+            # On a connection that was closed meanwhile nobody could tell whether the call arrived.
+            self._threads.services = None
         while True:
             tried += 1
             error, wait = self._try(what, make, slug)
