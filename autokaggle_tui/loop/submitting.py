@@ -19,7 +19,8 @@ from experiments.files import sha256_file, write_atomic
 from experiments.predictions import load_array
 from experiments.registry import Registry
 from experiments.schema import Row
-from experiments.submission import submission_frame, validate_submission
+from experiments.submission import submission_frame
+from experiments.validation import validate_submission
 
 SUBMISSION = "_submission.csv"
 Told = Callable[[Receipt], None]
@@ -92,7 +93,7 @@ def write_submission(campaign: Campaign, stored: Path, file: Path) -> None:
     """
     prediction = load_array(stored)
     frame = submission_frame(campaign.competition, campaign.metric, prediction)
-    validate_submission(frame, campaign.competition)
+    validate_submission(frame, campaign.competition, campaign.metric)
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False)
     write_atomic(file, buffer.getvalue().encode())
