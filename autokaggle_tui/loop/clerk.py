@@ -309,4 +309,5 @@ class Clerk:
                 return
             if left:
                 await asyncio.sleep(min(self.looking.first, rest))
-        await self.look_at_board()
+        if time.monotonic() < until and self.boarding.due():
+            await self.look_at_board()
