@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 
-.PHONY: setup demo test test-browser test-llm chaos fuzz lint bench lock schema clean
+.PHONY: setup demo test test-browser test-llm kills chaos fuzz lint bench lock schema clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,10 @@ bench: setup  ## loop, folds and screen, as ratios within one run
 
 chaos: setup  ## kill the engine, its workers and its disk for some minutes: is anything lost, doubled, corrupt?
 	@$(BIN)/python -m benchmarks.chaos
+
+KILLS ?= 50
+kills: setup  ## kill the engine at KILLS instants around a submission to an emulated Kaggle: is a file taken twice?
+	@AUTOKAGGLE_KILLS=$(KILLS) $(BIN)/python -m pytest tests/test_exactly_once.py
 
 lock: setup  ## resolve requirements.lock anew (hashed, without addresses)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \

@@ -25,6 +25,7 @@ from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.launching import publish_output
 from autokaggle_tui.live import Live
 from autokaggle_tui.loop.asking import Asker
+from autokaggle_tui.loop.clerk import Clerk
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.imports import import_folder
@@ -60,6 +61,7 @@ class Bench:
     campaign: Campaign
     compute: LocalCompute
     platform: Platform
+    clerk: Clerk
     control: Control
     clock: RunClock
     runner: Runner
@@ -138,13 +140,15 @@ async def open_bench(
         desk = Desk(campaign, control, staff)
         experimenter = Experimenter(campaign, desk, runner, Repeats(campaign, runner))
         platform = open_platform(config, campaign)
-        commander = Commander(campaign, control, desk.staff.overrides, platform, since)
+        clerk = Clerk(campaign, platform)
+        commander = Commander(campaign, control, desk.staff.overrides, clerk, since)
         looking = figures or functools.partial(measure, workspace.root, scratch)
         watch = Watch(registry, control, config.resources, looking, deadline=config.deadline)
         yield Bench(
             campaign,
             compute,
             platform,
+            clerk,
             control,
             run_clock,
             runner,

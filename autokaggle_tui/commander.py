@@ -18,9 +18,11 @@ from autokaggle_tui.commands import CARRIED_OUT, in_one_line
 from autokaggle_tui.config import change_model, known_role
 from autokaggle_tui.control import Control
 from autokaggle_tui.failures import explain, record_bug
+from autokaggle_tui.loop import queueing
 from autokaggle_tui.loop.clearance import clear
+from autokaggle_tui.loop.clerk import Clerk
 from autokaggle_tui.loop.orchestrator import RETRO_WANTED
-from autokaggle_tui.loop.submitting import decide, submit
+from autokaggle_tui.loop.settling import resolve, unsettled
 from autokaggle_tui.preflighting import try_model
 from autokaggle_tui.pruning import mark, prunable, remove
 from autokaggle_tui.sizes import size_text
@@ -28,13 +30,13 @@ from autokaggle_tui.workspace import Workspace, experiment_name
 from backends.models.names import check_model
 from backends.models.settings import ModelSettings
 from backends.models.tasks import Role
-from backends.platforms.base import Platform, Receipt
+from backends.platforms.base import Receipt
 from experiments.errors import AutokaggleError
 from experiments.registry import Registry
 from experiments.schema import Row, connect_existing
 from experiments.text import clean, one_line
 
-OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit"})
+OF_THIS_RUN = frozenset({"pause", "resume", "stop", "kill", "submit", "approve"})
 TICK_SECONDS = 0.2
 BEAT_EVERY = 25
 LOOK_EVERY = 5
@@ -57,10 +59,9 @@ class Commander:
     campaign: Campaign
     control: Control
     overrides: dict[Role, str]
-    platform: Platform
+    clerk: Clerk
     since: int
     _working: dict[asyncio.Task[None], Row] = field(default_factory=dict, repr=False)
-    _one_submission: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def serve(self, beat: Callable[[], None], look: Callable[[], None]) -> None:
         """Obey commands five times a second, for ever; ``look`` is called every second, ``beat`` every five."""
@@ -141,6 +142,10 @@ class Commander:
             return f"asking {self._probed(args).model}"
         if verb == "submit":
             return f"submitting {self._to_submit(_wanted(row))['id']}"
+        if verb == "approve":
+            return f"looking after {self._to_approve(row)}"
+        if verb == "refresh":
+            return "asking the platform"
         return obey_anywhere(self.campaign.registry, row, self.campaign.workspace)
 
     def _resume(self) -> str:
@@ -171,6 +176,10 @@ class Commander:
         try:
             if row["verb"] == "submit":
                 await self._submit(row, _wanted(row))
+            elif row["verb"] == "approve":
+                await self._approve(row)
+            elif row["verb"] == "refresh":
+                await self._refresh(row)
             else:
                 settings = self._probed(row["args"])
                 said = await try_model(settings)
@@ -180,24 +189,72 @@ class Commander:
 
     async def _submit(self, row: Row, wanted: str) -> None:
         """Submit an experiment, or the champion; the person may take the last submission of the day."""
-        # One after the other: the second of two alike has to see the intent of the first.
-        async with self._one_submission:
+        experiment = self._to_submit(wanted)
+        name = experiment["id"]
+        if self._unknown(name):
+            # Whoever names it knows that it may have arrived; the platform is asked once more all the same.
+            await self.clerk.look()
+            resolve(self.campaign.registry, name, arrived=False)
             experiment = self._to_submit(wanted)
-            # Who names an experiment has seen what the Reviewer says of it.
-            vetoed = "" if wanted else self._veto(experiment)
-            cleared = clear(self.campaign, experiment)
-            decision = await asyncio.to_thread(
-                decide, self.campaign, self.platform, experiment, cleared=cleared, vetoed=vetoed, last=True
-            )
-            if not decision.submit:
-                raise Refused(decision.reason)
+        # Who names an experiment has seen what the Reviewer says of it.
+        vetoed = "" if wanted else self._veto(experiment)
+        cleared = clear(self.campaign, experiment)
 
-            def told(receipt: Receipt) -> None:
-                accepted = receipt.state == "accepted"
-                result = f"{experiment['id']} was accepted: {receipt.message}" if accepted else receipt.message
+        def told(receipt: Receipt) -> None:
+            accepted = receipt.state == "accepted"
+            if accepted or receipt.fault != "limit":
+                result = f"{name} was accepted: {receipt.message}" if accepted else receipt.message
                 settle(self.campaign.registry, row, "done" if accepted else "refused", one_line(result))
 
-            await submit(self.campaign, self.platform, experiment, told=told)
+        outcome = await self.clerk.offer(experiment, "person", cleared=cleared, vetoed=vetoed, told=told)
+        if outcome.word == "queued":
+            said = f"{name} waits in the queue: {outcome.reason}; a run submits it when it can"
+            settle(self.campaign.registry, row, "done", one_line(said))
+        elif outcome.word == "skipped":
+            raise Refused(outcome.reason)
+
+    def _to_approve(self, row: Row) -> str:
+        """The experiment that waits for a person's word, for its submission or for what became of that.
+
+        Raises:
+            Refused: There is nothing to say of it.
+        """
+        name, said = _wanted(row), str(row["args"].get("said") or "")
+        if not name:
+            raise Refused("say which: approve R07")
+        registry = self.campaign.registry
+        state = registry.value(
+            "SELECT state FROM submissions WHERE experiment = ? AND state != 'refused' ORDER BY id DESC", [name]
+        )
+        if state == "unknown":
+            if said not in ("arrived", "send-again"):
+                raise Refused(f"nobody knows whether {name} arrived: say --arrived or --send-again")
+        elif state == "intent":
+            raise Refused(f"{name} is still being looked for; `autokaggle-tui submissions` tells when it is unknown")
+        elif said:
+            raise Refused(f"there is no doubt about a submission of {name}")
+        elif not queueing.waits(registry, name):
+            raise Refused(f"{name} does not wait for your word")
+        return name
+
+    async def _approve(self, row: Row) -> None:
+        """Act on a person's word: what became of an unknown submission, or that one may go."""
+        name, said = self._to_approve(row), str(row["args"].get("said") or "")
+        if said != "arrived":
+            await self._submit(row, name)
+            return
+        await self.clerk.look()
+        registry = self.campaign.registry
+        result = resolve(registry, name, arrived=True) or f"{name} was settled by the platform's list"
+        settle(registry, row, "done", result)
+
+    async def _refresh(self, row: Row) -> None:
+        """Ask the platform what became of submissions, and for the leaderboard."""
+        await self.clerk.look()
+        await self.clerk.look_at_board()
+        left = unsettled(self.campaign.registry)
+        result = f"{left} submission{'s are' if left > 1 else ' is'} still open" if left else "everything is settled"
+        settle(self.campaign.registry, row, "done", result)
 
     def _to_submit(self, wanted: str) -> Row:
         """The experiment of this name, or the champion; its prediction is complete and was not sent.
@@ -218,10 +275,14 @@ class Commander:
         sent = registry.row(
             "SELECT state FROM submissions WHERE experiment = ? AND state != 'refused' ORDER BY id DESC", [name]
         )
-        if sent is not None:
+        if sent is not None and not (wanted and sent["state"] == "unknown"):
             known = "it was accepted" if sent["state"] == "accepted" else "it may have arrived"
             raise Refused(f"{name} was submitted before: {known}")
         return experiment
+
+    def _unknown(self, name: str) -> bool:
+        sql = "SELECT count(*) FROM submissions WHERE experiment = ? AND state = 'unknown'"
+        return bool(self.campaign.registry.value(sql, [name]))
 
     def _veto(self, experiment: Row) -> str:
         """The Reviewer's word against submitting, or an empty string."""
@@ -292,7 +353,8 @@ def obey_anywhere(registry: Registry, row: Row, workspace: Workspace) -> str:
 def refuse_unfinished(registry: Registry) -> None:
     """Refuse what an engine that is no more had accepted; an open submission is settled with its intent."""
     for row in registry.rows("SELECT * FROM commands WHERE state = 'accepted' ORDER BY id"):
-        after = "; `autokaggle-tui submissions` tells whether it arrived" if row["verb"] == "submit" else ""
+        sends = row["verb"] in ("submit", "approve")
+        after = "; `autokaggle-tui submissions` tells whether it arrived" if sends else ""
         settle(registry, row, "refused", f"{CUT_SHORT}{after}")
 
 

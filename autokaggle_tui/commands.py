@@ -22,8 +22,9 @@ from experiments.text import clean, one_line
 ANSWER_SECONDS = 10.0
 SLOW_SECONDS = 60.0
 POLL_SECONDS = 0.05
-ANYWHERE = frozenset({"hint", "retro", "model", "prune", "submit"})
-CARRIED_OUT = frozenset({"submit", "probe-model"})
+ANYWHERE = frozenset({"hint", "retro", "model", "prune", "submit", "approve", "refresh"})
+WITH_PLATFORM = frozenset({"submit", "approve", "refresh"})
+CARRIED_OUT = WITH_PLATFORM | {"probe-model"}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from autokaggle_tui.config_errors import explain
 from autokaggle_tui.config_fields import (
@@ -24,6 +24,8 @@ from autokaggle_tui.config_fields import (
     SizeOrAll,
     one_line,
 )
+from autokaggle_tui.config_section import Section
+from autokaggle_tui.config_submit import Submit
 from autokaggle_tui.config_text import read_json
 from backends.models.settings import ModelSettings
 from backends.models.tasks import Role
@@ -48,17 +50,7 @@ UNBUILT_TASKS = ("object_detection", "nlp_generation")
 """Task types that are known by name, and refused: their predictions are not numeric arrays."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
-
-
-class Models(_Section):
+class Models(Section):
     """Which model plays each role."""
 
     researcher: RoleModel = ModelSettings()
@@ -78,7 +70,7 @@ class Models(_Section):
         return {role: self.of(role).model for role in get_args(Role)}
 
 
-class Compute(_Section):
+class Compute(Section):
     """Where the folds run."""
 
     slots: CountOrAuto = "auto"
@@ -103,7 +95,7 @@ class Compute(_Section):
         return slots, max(1, cores // slots) if self.threads == "auto" else self.threads
 
 
-class Budget(_Section):
+class Budget(Section):
     """Hard caps; null or absent: no cap. The command line's --rounds and --time-limit go first."""
 
     usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -118,7 +110,7 @@ class Budget(_Section):
     """Rounds of a run."""
 
 
-class Resources(_Section):
+class Resources(Section):
     """What the loop leaves of the machine. Below a floor it pauses between folds, and goes on by itself later."""
 
     min_memory: Size = 256 * 2**20
@@ -130,7 +122,7 @@ class Resources(_Section):
     "all" keeps everything."""
 
 
-class Config(_Section):
+class Config(Section):
     """Settings of an autokaggle-tui workspace."""
 
     schema_reference: str | None = Field(default=None, alias="$schema")
@@ -168,6 +160,8 @@ class Config(_Section):
     """End of the competition: an ISO date (until 23:59 UTC) or time (UTC unless it says otherwise)."""
     max_submissions_per_day: int | None = Field(default=5, ge=0)
     """Submissions allowed in a UTC day; 0 submits nothing, null sets no limit."""
+    submit: Submit = Submit()
+    """When the loop submits by itself."""
     knowledge_files: tuple[PathText, ...] = Field(default=(), strict=False)
     """Text files that the agents read first: rules, notes, kernels."""
     best_pipeline_script: PathText | None = None

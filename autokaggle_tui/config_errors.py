@@ -56,6 +56,8 @@ def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
             return f"must be a whole number, not {given}"
         case "float_type" | "float_parsing" | "finite_number":
             return f"must be a number, not {given}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, not {given}"
         case "string_type":
             return f"must be text in quotes, not {given}"
         case "string_too_short":

@@ -19,7 +19,6 @@ from autokaggle_tui.loop.imports import import_folder, import_predictions
 from autokaggle_tui.loop.orchestrator import Orchestrator, next_round
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.staff import ROLES
-from autokaggle_tui.loop.submitting import reconcile
 from autokaggle_tui.notifying import notifications, watch_deadline
 from autokaggle_tui.workspace import Workspace
 from backends.models.opening import Opener
@@ -98,12 +97,13 @@ class Session:
 
     async def _play(self, run: Row) -> str:
         bench = self.bench
-        reconcile(bench.campaign, bench.platform)
+        bench.clerk.begin()
         folder = import_folder(bench.campaign.workspace, bench.campaign.config)
         if folder is not None:
             await import_predictions(bench.campaign, folder)
         self._tell_platform()
-        return await self._orchestrator(run).play()
+        async with bench.clerk.at_work():
+            return await self._orchestrator(run).play()
 
     def _tell_platform(self) -> None:
         """Say at the start when nothing can be submitted."""
@@ -182,14 +182,14 @@ class Session:
 
     def _orchestrator(self, run: Row) -> Orchestrator:
         bench = self.bench
-        closing = Closing(bench.campaign, bench.experimenter, bench.runner, bench.platform, bench.clock)
+        closing = Closing(bench.campaign, bench.experimenter, bench.runner, bench.clerk, bench.control, bench.clock)
         return Orchestrator(
             campaign=bench.campaign,
             desk=bench.desk,
             planner=Planner(bench.campaign, bench.desk),
             experimenter=bench.experimenter,
             closing=closing,
-            platform=bench.platform,
+            clerk=bench.clerk,
             services=bench.services,
             control=bench.control,
             clock=bench.clock,

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from autokaggle_tui.sizes import size_text
-from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text
+from autokaggle_tui.wording import MARKS, arrow, gain_text, score_text, sending_word
 from autokaggle_tui.workspace import round_name
 from experiments.redaction import armed
 from experiments.schema import Row
@@ -209,9 +209,17 @@ def _submission(row: Row) -> str:
     data = row["data"]
     if data["state"] == "intent":
         return ""
+    word = sending_word(data["state"], data.get("scoring", "complete"))
     board = f", public score {score_text(data['public_score'])}" if data["public_score"] is not None else ""
     message = f" ({data['note']})" if data["note"] else ""
-    return f"{_where(row)} submission of {data['experiment']}: {data['state']}{board}{message}"
+    return f"{_where(row)} submission of {data['experiment']}: {word}{board}{message}"
+
+
+def _queue(row: Row) -> str:
+    data = row["data"]
+    said = {"waiting": "waits", "asking": "waits for your word (`approve`)", "left": "is not submitted"}
+    word = said.get(data["state"])
+    return "" if word is None else f"     {data['experiment']} {word}: {data['reason']}"
 
 
 def _deadline(data: Mapping[str, Any]) -> str:
@@ -243,6 +251,7 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "champion": lambda row: f"{_where(row)} ★ champion {row['data']['experiment']}  {score_text(row['data']['score'])}",
     "verdict": _verdict,
     "submission": _submission,
+    "queue": _queue,
     "submission_skipped": lambda row: (
         f"     submission of {row['data']['experiment']} skipped: {row['data']['reason']}"
     ),

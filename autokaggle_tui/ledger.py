@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from autokaggle_tui.fitting import fit, intact
-from autokaggle_tui.state import Result, Submission
+from autokaggle_tui.state import Result, Submission, Waiting
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import MetricError
 from experiments.learnings import Rule, Rules
@@ -24,6 +24,7 @@ Word = Literal["pass", "warn", "block"]
 
 # A score a hair beyond a threshold by rounding is within it, as in experiments.rules.
 TOLERANCE = 1 + 1e-9
+NO_QUEUE: Mapping[str, Waiting] = {}
 MAY_HAVE_COUNTED = frozenset({"intent", "accepted", "unknown"})
 """States of a submission that used one of the day's, or may have."""
 
@@ -166,6 +167,8 @@ class Candidate:
     Attributes:
         titles: What it is the best of: ``champion``, ``best blend``, ``best single model``.
         due: The clean end of the run sends it by itself.
+        waits: Why it is in the queue; empty when it is not.
+        asks: What it waits for is a person's word.
     """
 
     name: str
@@ -173,6 +176,8 @@ class Candidate:
     score: float | None
     titles: tuple[str, ...] = ()
     due: bool = False
+    waits: str = ""
+    asks: bool = False
 
 
 def load_ledger(connection: sqlite3.Connection, *, above: float) -> Ledger:
@@ -261,13 +266,19 @@ def quota(submissions: Iterable[Submission], limit: int | None, now: float) -> Q
 
 
 def candidates(
-    results: Mapping[str, Result], champion: str | None, submissions: Iterable[Submission], *, better: int
+    results: Mapping[str, Result],
+    champion: str | None,
+    submissions: Iterable[Submission],
+    queue: Mapping[str, Waiting] = NO_QUEUE,
+    *,
+    better: int,
 ) -> tuple[Candidate, ...]:
     """What could be submitted, none of which was sent or may have been.
 
-    First what the end of the run sends by itself: the best of champion, blends and best single model. Then the
-    champion, then what scores best.
+    First what waits in the queue; then what the end of the run sends by itself: the best of champion, blends and best
+    single model. Then the champion, then what scores best.
     """
+    queued = {name: item for name, item in queue.items() if item.open}
     sent = {item.experiment for item in submissions if item.state in MAY_HAVE_COUNTED}
     scored = [row for row in results.values() if row.in_pool and row.score is not None]
     scored.sort(key=lambda row: (row.score or 0.0) * better, reverse=True)
@@ -279,7 +290,7 @@ def candidates(
     last = max(leading, key=lambda row: ((row.score or 0.0) * better, row.name == champion), default=None)
     due = last.name if last else None
     waiting = [row for row in scored if row.name not in sent]
-    waiting.sort(key=lambda row: (row.name != due, row.name != champion))
+    waiting.sort(key=lambda row: (row.name not in queued, row.name != due, row.name != champion))
     return tuple(
         Candidate(
             row.name,
@@ -287,6 +298,8 @@ def candidates(
             row.score,
             tuple(title for title, name in titles.items() if name == row.name),
             row.name == due,
+            queued[row.name].reason if row.name in queued else "",
+            row.name in queued and queued[row.name].state == "asking",
         )
         for row in waiting
     )

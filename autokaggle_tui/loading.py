@@ -14,6 +14,7 @@ from typing import Any
 from autokaggle_tui.fitting import MALFORMED, Record, fit
 from autokaggle_tui.pruning import Prunable, prunable
 from autokaggle_tui.reducing import FOLLOWED, KEPT_NOTICES, KEPT_VERDICTS, OF_A_RUN, reduce_now
+from autokaggle_tui.standing import FACT, Board, board_from
 from autokaggle_tui.state import (
     Call,
     Notice,
@@ -22,10 +23,12 @@ from autokaggle_tui.state import (
     Spent,
     State,
     Submission,
+    Waiting,
     call_of,
     result_of,
     submission_of,
     verdict_of,
+    waiting_of,
 )
 from autokaggle_tui.workspace import Workspace, round_name, round_number
 from experiments.errors import RegistryError, UsageError
@@ -61,6 +64,8 @@ def load_state(connection: sqlite3.Connection) -> State:
             verdicts=_verdicts(connection),
             bound=_bound(connection),
             submissions={sent.id: sent for sent in _submissions(connection)},
+            queue={item.experiment: item for item in _queue(connection)},
+            board=_board(connection),
             spent=spent,
             by_role=by_role,
             calls=_last_calls(connection),
@@ -147,6 +152,15 @@ def _verdicts(connection: sqlite3.Connection) -> tuple[Any, ...]:
 
 def _submissions(connection: sqlite3.Connection) -> list[Submission]:
     return _sound(submission_of, _rows(connection, "SELECT * FROM submissions"))
+
+
+def _queue(connection: sqlite3.Connection) -> list[Waiting]:
+    return _sound(waiting_of, _rows(connection, "SELECT * FROM queue ORDER BY at, rowid"))
+
+
+def _board(connection: sqlite3.Connection) -> Board | None:
+    row = connection.execute("SELECT value FROM facts WHERE key = ?", [FACT]).fetchone()
+    return None if row is None else board_from(row["value"])
 
 
 def _bound(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
@@ -253,7 +267,7 @@ def load_round(workspace: Workspace, name: str) -> Row:
                 (number,),
             ),
             "submissions": rows(
-                "SELECT state, public_score, note, file FROM submissions WHERE experiment = ? ORDER BY id",
+                "SELECT state, scoring, public_score, note, file FROM submissions WHERE experiment = ? ORDER BY id",
                 (wanted,),
             ),
         }

@@ -70,21 +70,21 @@ def correlate(ctx: click.Context, names: tuple[str, ...], workspace: Path | None
 
 
 @click.command()
+@click.option("--refresh", is_flag=True, help="Ask the platform first: scores, open submissions, the leaderboard.")
 @workspace_option
 @json_option
 @click.pass_context
-def submissions(ctx: click.Context, workspace: Path | None, as_json: bool) -> None:
-    """List what was submitted, oldest first."""
-    from autokaggle_tui.loading import load_state
-    from autokaggle_tui.printing import print_submissions
-    from experiments.schema import open_viewer
+def submissions(ctx: click.Context, refresh: bool, workspace: Path | None, as_json: bool) -> None:
+    """List what was submitted and what waits, and say where that stands on the leaderboard."""
+    from autokaggle_tui.printing import print_sendings
+    from autokaggle_tui.sendings import load_sendings
+    from autokaggle_tui.verbs import answer
 
-    connection = open_viewer(place_of(ctx, workspace).facts)
-    try:
-        found = sorted(load_state(connection).submissions.values(), key=lambda sent: sent.id)
-    finally:
-        connection.close()
-    say([asdict(sent) for sent in found]) if as_json else print_submissions(found)
+    place = place_of(ctx, workspace)
+    if refresh:
+        answer(place, "refresh")
+    found = load_sendings(place)
+    say(found) if as_json else print_sendings(found)
 
 
 @click.command()

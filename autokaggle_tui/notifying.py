@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from experiments.registry import Registry
 
 Severity = Literal["information", "warning", "error"]
-Kind = Literal["paused", "held", "released", "champion", "ended", "failed", "budget", "deadline"]
+Kind = Literal["paused", "held", "released", "champion", "ended", "failed", "budget", "deadline", "submission"]
 
 PATIENCE = 30.0
 PATIENCE_AT_THE_END = 10.0
@@ -45,7 +45,8 @@ class Alert:
     """A notification.
 
     Attributes:
-        kind: ``paused``, ``held``, ``released``, ``champion``, ``ended``, ``failed``, ``budget`` or ``deadline``.
+        kind: ``paused``, ``held``, ``released``, ``champion``, ``ended``, ``failed``, ``budget``, ``deadline`` or
+            ``submission``: one waits for the person.
         title: Two or three words.
         text: One sentence.
     """
@@ -103,6 +104,21 @@ def _run_ended(data: Mapping[str, Any]) -> Alert | None:
     return Alert("ended", "Run over", _text(f"The run is over: {reason}.{leads}"), "warning")
 
 
+def _submission(data: Mapping[str, Any]) -> Alert | None:
+    if data["state"] != "unknown":
+        return None
+    name = data["experiment"]
+    said = f"Nobody knows whether {name} arrived: look, then say `approve {name} --arrived` or `--send-again`."
+    return Alert("submission", "Submission unknown", _text(said), "warning")
+
+
+def _queue(data: Mapping[str, Any]) -> Alert | None:
+    if data["state"] != "asking":
+        return None
+    name = data["experiment"]
+    return Alert("submission", "May it be submitted?", _text(f"{name} waits for your word: `approve {name}`."))
+
+
 def _deadline(data: Mapping[str, Any]) -> Alert:
     at = datetime.fromtimestamp(data["at"], UTC)
     said = f"The deadline ({at:%Y-%m-%d %H:%M} UTC)"
@@ -119,6 +135,8 @@ _ALERTS: Mapping[str, Callable[[Mapping[str, Any]], Alert | None]] = {
     "champion": _champion,
     "run_ended": _run_ended,
     "deadline": _deadline,
+    "submission": _submission,
+    "queue": _queue,
 }
 
 

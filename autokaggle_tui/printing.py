@@ -13,9 +13,12 @@ from autokaggle_tui.poolmap import MEASURES
 from autokaggle_tui.pruning import Prunable
 from autokaggle_tui.roundfiles import read_text
 from autokaggle_tui.sizes import size_text
-from autokaggle_tui.state import Row, Submission
+from autokaggle_tui.standing import board_line
+from autokaggle_tui.state import Row
 from autokaggle_tui.wording import (
     MARKS,
+    QUEUED,
+    agreement_line,
     arrow,
     context_text,
     cost_text,
@@ -23,6 +26,7 @@ from autokaggle_tui.wording import (
     gain_text,
     pace_text,
     score_text,
+    sending_word,
 )
 from experiments.figures import figures_text
 from experiments.text import clean, one_line
@@ -61,7 +65,11 @@ def print_status(found: Row) -> None:
     _say(f"tried    {counts or 'nothing yet'}")
     board = found["leaderboard"]
     said = f", last {board['experiment']} {score_text(board['public_score'])}" if board else ""
+    counts = found["sending"]
+    said += "".join(f", {count} {word}" for word, count in counts.items() if count)
     _say(f"sent     {found['submissions']} submission{'' if found['submissions'] == 1 else 's'}{said}")
+    if board and board["board"]:
+        _say(f"board    {board_line(board['board'])}")
     verdict = found["verdict"]
     if verdict:
         _say(f"verdict  {verdict_text(verdict)}")
@@ -186,23 +194,37 @@ def _say(text: str) -> None:
     print(clean(text))
 
 
-def print_submissions(found: Sequence[Submission]) -> None:
-    """Every submission in a line."""
-    if not found:
+def print_sendings(found: Row) -> None:
+    """Submissions, queue, leaderboard and agreement, from ``load_sendings``."""
+    if not found["submissions"]:
         _say("nothing was submitted yet")
-        return
-    rows = [
-        (
-            sent.experiment,
-            sent.state,
-            score_text(sent.public_score),
-            f"{datetime.fromtimestamp(sent.at, UTC):%Y-%m-%d %H:%M}",
-            sent.file,
-            one_line(sent.note),
-        )
-        for sent in found
-    ]
-    _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+    else:
+        rows = [
+            (
+                sent["experiment"],
+                sending_word(sent["state"], sent["scoring"]),
+                score_text(sent["public_score"]),
+                f"{datetime.fromtimestamp(sent['at'], UTC):%Y-%m-%d %H:%M}",
+                sent["file"],
+                one_line(sent["note"]),
+            )
+            for sent in found["submissions"]
+        ]
+        _print_table(("experiment", "state", "public", "time (UTC)", "file", "note"), rows, right=("public",))
+    waiting = [item for item in found["queue"] if item["state"] in ("waiting", "asking")]
+    if waiting:
+        _say("\nwaiting")
+        lines = [(item["experiment"], QUEUED[item["state"]], one_line(item["reason"])) for item in waiting]
+        _print_table(("experiment", "for", "why"), lines, right=())
+    if found["leaderboard"]:
+        _say(f"\nleaderboard  {board_line(found['leaderboard'])}")
+    agreed = found["agreement"]
+    if agreed["points"]:
+        _say(f"CV against LB  {agreement_line(len(agreed['points']), agreed['rho'], len(agreed['parted']))}")
+    if agreed["warning"]:
+        _say(f"! {agreed['warning']}")
+    if found["final"]:
+        _say("select for the final score  " + "; ".join(f"{row['experiment']}: {row['why']}" for row in found["final"]))
 
 
 def print_correlations(found: Row) -> None:

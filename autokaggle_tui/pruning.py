@@ -1,8 +1,8 @@
 """Pruning: the predictions that can never matter again, and how they go. Standard library and schema only.
 
 What may matter stays: every member of the pool, the champion, the best blends, what any blend is made of, what was
-submitted or may have been, what is imported, and whatever still runs. That leaves blends that a better one has
-overtaken, predictions that left the pool, and files that no row knows.
+submitted, may have been or waits for it, what is imported, and whatever still runs. That leaves blends that a better
+one has overtaken, predictions that left the pool, and files that no row knows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _EXPERIMENTS = """
     SELECT e.id, e.kind, e.source, e.status, e.in_pool, e.score, e.members, e.started_at,
            p.experiment IS NOT NULL AS known, p.pruned_at,
            e.round IN (SELECT round FROM rounds WHERE status = 'open') AS open,
-           EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id) AS sent
+           EXISTS (SELECT 1 FROM submissions s WHERE s.experiment = e.id)
+           OR EXISTS (SELECT 1 FROM queue q WHERE q.experiment = e.id AND q.state IN ('waiting', 'asking')) AS sent
     FROM experiments e LEFT JOIN predictions p ON p.experiment = e.id ORDER BY e.started_at, e.id
 """
 

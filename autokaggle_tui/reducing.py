@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from autokaggle_tui.fitting import MALFORMED, fit
+from autokaggle_tui.standing import board_from
 from autokaggle_tui.state import (
     Notice,
     Now,
@@ -19,6 +20,7 @@ from autokaggle_tui.state import (
     call_of,
     submission_of,
     verdict_of,
+    waiting_of,
 )
 from autokaggle_tui.workspace import round_name
 
@@ -127,6 +129,21 @@ def _submission(state: State, event: Row) -> State:
     return changed
 
 
+def _queue(state: State, event: Row) -> State:
+    data = event["data"]
+    old = state.queue.get(data["experiment"])
+    at = old.at if old is not None and old.state == data["state"] else event["at"]
+    item = waiting_of({**data, "at": at})
+    # The order is that of the rows: by when each came to its state.
+    queue = {**state.queue, item.experiment: item}
+    return replace(state, queue=dict(sorted(queue.items(), key=lambda pair: pair[1].at)))
+
+
+def _board(state: State, event: Row) -> State:
+    board = board_from(event["data"])
+    return state if board is None else replace(state, board=board)
+
+
 def _call(state: State, event: Row) -> State:
     call = event["data"]
     role, cost = call["role"], call["cost"]
@@ -170,6 +187,8 @@ _CHANGES: Mapping[str, Callable[[State, Row], State]] = {
     "pruned": _pruned,
     "verdict": _verdict,
     "submission": _submission,
+    "queue": _queue,
+    "leaderboard": _board,
     "call": _call,
     "warning": _notice,
     "note": _notice,

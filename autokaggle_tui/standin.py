@@ -14,7 +14,7 @@ from autokaggle_tui.commander import (
     sweep_after,
     waiting,
 )
-from autokaggle_tui.commands import in_one_line
+from autokaggle_tui.commands import WITH_PLATFORM, in_one_line
 from autokaggle_tui.interrupts import hangups_ignored
 from autokaggle_tui.restoring import ready_registry
 from autokaggle_tui.workspace import Workspace
@@ -42,10 +42,10 @@ def obey_now(workspace: Workspace, asked: str = "") -> None:
         try:
             refuse_unfinished(registry)
             for row in waiting(registry):
-                if row["verb"] != "submit":
+                if row["verb"] not in WITH_PLATFORM:
                     _obey(registry, row, workspace)
                 elif row["uuid"] == asked:
-                    _submit(registry, row, workspace)
+                    _with_platform(registry, row, workspace)
         finally:
             registry.close()
 
@@ -59,7 +59,7 @@ def _obey(registry: Registry, row: Row, workspace: Workspace) -> None:
     sweep_after(registry, row, workspace)
 
 
-def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
+def _with_platform(registry: Registry, row: Row, workspace: Workspace) -> None:
     """Open the campaign as an engine does, but for its slots, and let the engine's commander carry it out."""
     # What reads data takes seconds to import; hints and retrospectives do not wait for it.
     from autokaggle_tui.bench import open_platform
@@ -68,7 +68,7 @@ def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
     from autokaggle_tui.control import Control
     from autokaggle_tui.exports import export_all
     from autokaggle_tui.live import Live
-    from autokaggle_tui.loop.submitting import reconcile
+    from autokaggle_tui.loop.clerk import Clerk
 
     try:
         config = load_config(workspace.root)
@@ -76,9 +76,7 @@ def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
         with contextlib.closing(Live(workspace.live)) as live:
             campaign = open_campaign(workspace, config, competition, metric, registry, live)
             platform = open_platform(config, campaign)
-            # What a crash left open first: it may be the very submission that is asked for.
-            reconcile(campaign, platform)
-            asyncio.run(_carry_out(Commander(campaign, Control(), {}, platform, 0), row))
+            asyncio.run(_carry_out(Commander(campaign, Control(), {}, Clerk(campaign, platform), 0), row))
             export_all(workspace, registry)
     except AutokaggleError as error:
         if any(other["id"] == row["id"] for other in waiting(registry)):
@@ -86,5 +84,8 @@ def _submit(registry: Registry, row: Row, workspace: Workspace) -> None:
 
 
 async def _carry_out(commander: Commander, row: Row) -> None:
+    # What a crash left open first: it may be the very submission that is asked for.
+    commander.clerk.begin()
+    await commander.clerk.look()
     commander.obey([row])
     await commander.close(SUBMISSION_SECONDS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from autokaggle_tui.fitting import Count, Moment, fit
+from autokaggle_tui.standing import Board
 from experiments.figures import figures_text
 
 Row = Mapping[str, Any]
@@ -81,7 +82,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Submission:
-    """A file that was, is being or may have been submitted: ``intent``, ``accepted``, ``refused``, ``unknown``."""
+    """A file that was, is being or may have been submitted: ``intent``, ``accepted``, ``refused``, ``unknown``.
+
+    Attributes:
+        scoring: Of an accepted one: ``pending``, ``complete`` or ``error`` (``note`` says why).
+    """
 
     id: int
     at: Moment
@@ -90,6 +95,34 @@ class Submission:
     state: str
     public_score: float | None
     note: str
+    scoring: str = "complete"
+
+    @property
+    def pending(self) -> bool:
+        """Whether the platform still scores it."""
+        return self.state == "accepted" and self.scoring == "pending"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An experiment's place in the queue.
+
+    Attributes:
+        state: ``waiting`` for a free submission, ``asking`` for a person's word, ``sent``, or ``left`` it unsent.
+        by: ``loop`` or ``person``.
+        reason: Why it is in that state; ``at``: since when.
+    """
+
+    experiment: str
+    state: str
+    by: str
+    reason: str
+    at: Moment
+
+    @property
+    def open(self) -> bool:
+        """Whether it still waits."""
+        return self.state in ("waiting", "asking")
 
 
 @dataclass(frozen=True)
@@ -274,6 +307,8 @@ class State:
         champion: Name of the result that leads.
         bound: How often each rule blocked or warned: {rule: {verdict: times}}.
         submissions: By id.
+        queue: By experiment, in the order they came.
+        board: The last look at the leaderboard.
         by_role: What each role spent.
         calls: The last call of each role.
     """
@@ -285,6 +320,8 @@ class State:
     verdicts: tuple[Verdict, ...] = ()
     bound: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     submissions: Mapping[int, Submission] = field(default_factory=dict)
+    queue: Mapping[str, Waiting] = field(default_factory=dict)
+    board: Board | None = None
     spent: Spent = Spent()
     by_role: Mapping[str, Spent] = field(default_factory=dict)
     calls: Mapping[str, Call] = field(default_factory=dict)
@@ -333,8 +370,13 @@ def verdict_of(row: Row) -> Verdict:
 
 
 def submission_of(row: Row) -> Submission:
-    """A submission from its row."""
-    return fit(Submission(**{item.name: row[item.name] for item in fields(Submission)}))
+    """A submission from its row, or from its event; those of older versions say less."""
+    return fit(Submission(**{item.name: row[item.name] for item in fields(Submission) if item.name in row}))
+
+
+def waiting_of(row: Row) -> Waiting:
+    """A place in the queue from its row."""
+    return fit(Waiting(**{item.name: row[item.name] for item in fields(Waiting)}))
 
 
 def call_of(row: Row) -> Call:

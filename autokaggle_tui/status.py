@@ -9,6 +9,7 @@ from typing import Any
 
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.pruning import Prunable, prunable
+from autokaggle_tui.standing import board_facts
 from autokaggle_tui.state import Now, Spent, State
 from autokaggle_tui.usage import disk_usage, free_bytes
 from autokaggle_tui.workspace import Workspace, round_name
@@ -92,8 +93,15 @@ def describe(state: State, pid: int | None, now: float) -> dict[str, Any]:
             "t": best.t,
         },
         "experiments": _counts(state, pid),
-        "leaderboard": {"experiment": sent[-1].experiment, "public_score": sent[-1].public_score} if sent else None,
+        "leaderboard": {
+            "experiment": sent[-1].experiment,
+            "public_score": sent[-1].public_score,
+            "board": None if state.board is None else board_facts(state.board, run.better),
+        }
+        if sent
+        else None,
         "submissions": len(sent),
+        "sending": _sending(state),
         "spent": {
             "calls": state.spent.calls,
             "tokens": state.spent.tokens,
@@ -141,6 +149,18 @@ def doing(now: Now) -> str:
     if now.phase is not None and now.round is not None:
         return f"{round_name(now.round)} {now.phase.name} ({now.phase.role}, {now.phase.model})"
     return ""
+
+
+def _sending(state: State) -> dict[str, int]:
+    """How many submissions are scored, open or of unknown fate; how many wait for their turn, or for a word."""
+    submissions, queue = state.submissions.values(), state.queue.values()
+    return {
+        "scoring": sum(item.pending for item in submissions),
+        "open": sum(item.state == "intent" for item in submissions),
+        "unknown": sum(item.state == "unknown" for item in submissions),
+        "waiting": sum(item.state == "waiting" for item in queue),
+        "asking": sum(item.state == "asking" for item in queue),
+    }
 
 
 def _counts(state: State, pid: int | None) -> dict[str, int]:

@@ -14,21 +14,21 @@ from experiments.errors import AutokaggleError, WorkspaceError
 
 
 def _ask(ctx: click.Context, workspace: Path | None, verb: str, **args: str) -> None:
-    print(_answer(place_of(ctx, workspace), verb, **args))
+    print(answer(place_of(ctx, workspace), verb, **args))
 
 
-def _answer(place: Workspace, verb: str, **args: str) -> str:
+def answer(place: Workspace, verb: str, **args: str) -> str:
     """What the engine says to a command it has obeyed."""
     from autokaggle_tui.commands import ask
 
-    answer = ask(place, verb, args)
-    if answer.state == "queued":
+    said = ask(place, verb, args)
+    if said.state == "queued":
         raise AutokaggleError(f"{verb}: the engine has not answered yet.", hint="It will obey at its next step.")
-    if answer.state == "accepted":
+    if said.state == "accepted":
         raise AutokaggleError(f"{verb}: the engine is not done yet.", hint="`autokaggle-tui status` tells more later.")
-    if answer.state == "refused":
-        raise AutokaggleError(f"{verb} was refused: {answer.result}.")
-    return answer.result
+    if said.state == "refused":
+        raise AutokaggleError(f"{verb} was refused: {said.result}.")
+    return said.result
 
 
 @click.command()
@@ -100,6 +100,17 @@ def submit(ctx: click.Context, experiment: str, workspace: Path | None) -> None:
 
 
 @click.command()
+@click.argument("experiment", metavar="RNN", help="What waits for your word: R07, 7, B01.")
+@click.option("--arrived", "said", flag_value="arrived", help="Its submission of unknown fate did arrive.")
+@click.option("--send-again", "said", flag_value="send-again", help="It did not arrive: submit it again.")
+@workspace_option
+@click.pass_context
+def approve(ctx: click.Context, experiment: str, said: str | None, workspace: Path | None) -> None:
+    """Let a submission go that waits for your word, or say what became of one that is `unknown`."""
+    _ask(ctx, workspace, "approve", experiment=experiment, said=said or "")
+
+
+@click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @workspace_option
 @json_option
@@ -111,7 +122,7 @@ def prune(ctx: click.Context, dry_run: bool, workspace: Path | None, as_json: bo
 
     place = place_of(ctx, workspace)
     found = load_prunable(place)
-    said = _answer(place, "prune") if found and not dry_run else ""
+    said = answer(place, "prune") if found and not dry_run else ""
     if as_json:
         say({"pruned": not dry_run, "bytes": sum(i.bytes for i in found), "experiments": [asdict(i) for i in found]})
     else:
@@ -132,5 +143,5 @@ def obey(ctx: click.Context, asked: str, workspace: Path | None) -> None:
         obey_now(place_of(ctx, workspace), asked)
 
 
-VERBS = (pause, resume, stop, kill, retro, hint, set_model, submit, prune, obey)
+VERBS = (pause, resume, stop, kill, retro, hint, set_model, submit, approve, prune, obey)
 """In the order of the help."""

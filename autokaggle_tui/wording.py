@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from autokaggle_tui.agreement import ENOUGH
 from experiments.text import gain_text, one_line, score_text
 
 __all__ = [
     "MARKS",
+    "QUEUED",
+    "agreement_line",
     "arrow",
     "clock_text",
     "context_text",
@@ -17,6 +20,7 @@ __all__ = [
     "model_text",
     "pace_text",
     "score_text",
+    "sending_word",
 ]
 
 MARKS: Mapping[str, str] = {
@@ -32,6 +36,27 @@ MARKS: Mapping[str, str] = {
     "invalid": "!",
 }
 """A sign for each status, always beside its word: colour and shape alone say nothing."""
+
+
+QUEUED: Mapping[str, str] = {"waiting": "a free submission", "asking": "your word"}
+"""What an open place in the queue waits for, by its state."""
+
+
+def sending_word(state: str, scoring: str) -> str:
+    """How a submission stands, in a word: an accepted one is ``scoring`` first, and may end in an ``error``."""
+    if state == "accepted" and scoring != "complete":
+        return "scoring" if scoring == "pending" else "error"
+    return state
+
+
+def agreement_line(scored: int, rho: float | None, parted: int) -> str:
+    """``12 scored, rank correlation 0.91, 2 pairs the other way round``."""
+    said = f"{scored} scored"
+    if rho is not None:
+        said += f", rank correlation {rho:.2f}"
+    elif scored < ENOUGH:
+        said += f"; {ENOUGH} are needed to compare"
+    return said + (f", {parted} pair{'' if parted == 1 else 's'} the other way round" if parted else "")
 
 
 def arrow(direction: str | None) -> str:

@@ -200,6 +200,23 @@ MIGRATIONS: Final = (
         report TEXT NOT NULL
     );
     """,
+    # scoring: of an accepted one. lost_at: from when on an intent cannot be on its way any more; looks: how often it
+    # was looked for since. by: who queued it. at, reason of a queue row: since when, and why, it is in this state.
+    """
+    ALTER TABLE submissions ADD COLUMN ref TEXT NOT NULL DEFAULT '';
+    ALTER TABLE submissions ADD COLUMN scoring TEXT NOT NULL DEFAULT 'complete'
+        CHECK (scoring IN ('pending', 'complete', 'error'));
+    ALTER TABLE submissions ADD COLUMN private_score REAL;
+    ALTER TABLE submissions ADD COLUMN lost_at REAL;
+    ALTER TABLE submissions ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE queue (
+        experiment TEXT PRIMARY KEY REFERENCES experiments (id),
+        state TEXT NOT NULL CHECK (state IN ('waiting', 'asking', 'sent', 'left')),
+        by TEXT NOT NULL CHECK (by IN ('loop', 'person')),
+        reason TEXT NOT NULL,
+        at REAL NOT NULL
+    );
+    """,
 )
 
 DAMAGED: Final = "Start the engine (`autokaggle-tui`): it sets a damaged file aside and takes the last good backup."

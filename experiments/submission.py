@@ -57,8 +57,8 @@ def class_order(columns: Sequence[str], classes: Sequence[Label]) -> tuple[int, 
     """
     if len(columns) != len(classes):
         raise DataError(
-            f"The submission has {len(columns)} columns of probabilities ({_some(columns)}) "
-            f"but the target has {len(classes)} classes ({_some([str(label) for label in classes])}).",
+            f"The submission has {len(columns)} columns of probabilities ({some(columns)}) "
+            f"but the target has {len(classes)} classes ({some([str(label) for label in classes])}).",
             hint="Check that train and the sample submission belong together.",
         )
     found = named_order(columns, classes)
@@ -99,8 +99,8 @@ def naming_note(form: SubmissionFormat, classes: Sequence[Label] | None, target:
         if named_order(form.columns, classes or ()) is not None:
             return None
         return (
-            f"the sample submission's columns {_some(form.columns)} do not name the classes: "
-            f"taken in the order {_some(labels)}"
+            f"the sample submission's columns {some(form.columns)} do not name the classes: "
+            f"taken in the order {some(labels)}"
         )
     name = form.columns[0]
     if name == target:
@@ -149,27 +149,6 @@ def submission_frame(competition: Competition, metric: Metric, pred: np.ndarray)
     return pd.DataFrame(columns)
 
 
-def validate_submission(frame: pd.DataFrame, competition: Competition) -> None:
-    """Check a submission before it is handed in: columns, ids, order, duplicates, values.
-
-    Raises:
-        DataError: Something is wrong; the message says what and where.
-    """
-    ids = competition.test_ids
-    if ids is None:
-        ids = pd.Series(np.arange(len(competition.test)))
-    expected = ids.astype(str)
-    decode_submission(frame, expected, competition.submission, competition.classes)
-    given = as_text(frame[competition.submission.id_column], expected).astype(str)
-    differs = np.flatnonzero(given.to_numpy() != expected.to_numpy())
-    if len(differs):
-        raise DataError(
-            f"The rows of the submission are in another order than test: row {differs[0] + 1} has the id "
-            f"{given.iloc[differs[0]]}, test has {expected.iloc[differs[0]]}.",
-            hint="Write the predictions in the order of test.",
-        )
-
-
 def decode_submission(
     frame: pd.DataFrame, ids: pd.Series[Any], form: SubmissionFormat, classes: Sequence[Label] | None
 ) -> np.ndarray:
@@ -191,10 +170,10 @@ def decode_submission(
         return _decode_labels(frame[form.columns[0]], rows, _known(classes))
     if form.kind == "top_k":
         return _decode_top(frame[form.columns[0]], rows, _known(classes))
-    values = np.column_stack([_numbers(frame[name], name)[rows] for name in form.columns])
+    values = np.column_stack([read_numbers(frame[name], name)[rows] for name in form.columns])
     if form.kind == "value":
         return values[:, 0]
-    _check_range(values, form.columns)
+    check_range(values, form.columns)
     if form.kind == "probability":
         return values[:, 0]
     if (values.sum(axis=1) <= 0).any():
@@ -282,7 +261,8 @@ def _ending(name: str, labels: Sequence[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _some(names: Sequence[str], shown: int = 4) -> str:
+def some(names: Sequence[str], shown: int = 4) -> str:
+    """The first of them, with commas."""
     return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
 
 
@@ -297,8 +277,8 @@ def _rows(frame: pd.DataFrame, ids: pd.Series[Any], form: SubmissionFormat) -> n
     missing = [name for name in form.header if name not in frame.columns]
     extra = [str(name) for name in frame.columns if name not in form.header]
     if missing or extra:
-        said = [f"lacks {_some(missing)}"] if missing else []
-        said += [f"has {_some(extra)} too many"] if extra else []
+        said = [f"lacks {some(missing)}"] if missing else []
+        said += [f"has {some(extra)} too many"] if extra else []
         raise DataError(f"The submission {' and '.join(said)}.", hint=f"Its columns must be {','.join(form.header)}.")
     given = frame[form.id_column]
     if given.isna().any():
@@ -317,7 +297,12 @@ def _rows(frame: pd.DataFrame, ids: pd.Series[Any], form: SubmissionFormat) -> n
     return rows
 
 
-def _numbers(values: pd.Series[Any], name: str) -> np.ndarray:
+def read_numbers(values: pd.Series[Any], name: str) -> np.ndarray:
+    """A column as (m,) float64.
+
+    Raises:
+        DataError: A value is missing, or no finite number.
+    """
     if values.isna().any():
         raise DataError(f"The submission has {int(values.isna().sum())} empty value(s) in '{name}'.")
     parsed = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -330,8 +315,13 @@ def _numbers(values: pd.Series[Any], name: str) -> np.ndarray:
     return np.asarray(parsed, dtype=np.float64)
 
 
-def _check_range(values: np.ndarray, columns: Sequence[str]) -> None:
-    outside = (values < -TOLERANCE) | (values > 1.0 + TOLERANCE)
+def check_range(values: np.ndarray, columns: Sequence[str], tolerance: float = TOLERANCE) -> None:
+    """Refuse what is no probability.
+
+    Raises:
+        DataError: A value lies outside [0, 1] by more than the tolerance.
+    """
+    outside = (values < -tolerance) | (values > 1.0 + tolerance)
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise DataError(
@@ -354,7 +344,7 @@ def _decode_labels(values: pd.Series[Any], rows: np.ndarray, classes: Sequence[L
         raise DataError(
             f"The submission has {len(unknown)} label(s) that are no class, first {text.iloc[unknown[0]]!r} "
             f"in row {unknown[0] + 1}.",
-            hint=f"The classes are {_some([str(label) for label in classes], 12)}.",
+            hint=f"The classes are {some([str(label) for label in classes], 12)}.",
         )
     codes = codes[rows]
     return np.asarray(codes.astype(np.float64) if len(classes) == 2 else np.eye(len(classes))[codes])

@@ -24,7 +24,8 @@ from experiments.files import sha256_file
 from experiments.holdout import hold_out
 from experiments.learnings import master_copy
 from experiments.metrics import get_metric
-from experiments.submission import submission_frame, validate_submission
+from experiments.submission import submission_frame
+from experiments.validation import validate_submission
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +165,8 @@ def test_the_metric_decides_the_submission_when_there_is_no_sample(
     assert (config.cv_strategy, config.id_column) == (strategy, None)
     competition = loaded(workspace)
     sample = pd.read_csv(workspace / "data/sample_submission.csv")
-    validate_submission(sample, competition)
+    with pytest.raises(DataError, match="says the same of all"):
+        validate_submission(sample, competition)
     assert sample["id"].tolist() == list(range(len(competition.test))), "rows without ids are numbered"
 
 

@@ -226,14 +226,17 @@ def test_the_engine_carries_out_submissions_and_probes(workspace: Workspace, sta
     accepted = cli("submit", "r1", "-w", str(workspace.root))
     assert accepted.returncode == 0 and accepted.stdout.startswith("R01 was accepted: roc_auc")
     assert answer("submit", experiment="R01") == ("refused", "R01 was submitted before: it was accepted")
-    assert answer("submit", experiment="T01") == ("refused", "the daily limit of 1 is used up")
-    listed = json.loads(cli("submissions", "--json", "-w", str(workspace.root)).stdout)
+    state, said = answer("submit", experiment="T01")
+    assert state == "done" and said.startswith("T01 waits in the queue: the daily limit of 1 is used up")
+    found = json.loads(cli("submissions", "--json", "-w", str(workspace.root)).stdout)
+    listed = found["submissions"]
+    assert [(row["experiment"], row["state"], row["by"]) for row in found["queue"]] == [("T01", "waiting", "person")]
     assert [(sent["experiment"], sent["state"], sent["file"]) for sent in listed] == [
         ("R01", "accepted", "R01_submission.csv")
     ]
     told = rows(workspace, "SELECT data FROM events WHERE kind = 'command' ORDER BY id")
     states = [data["state"] for row in told if (data := json.loads(row["data"]))["verb"] == "submit"]
-    carried_out = ["accepted", "refused", "accepted", "done", "refused", "accepted", "refused"]
+    carried_out = ["accepted", "refused", "accepted", "done", "refused", "accepted", "done"]
     assert states == ["refused", "refused", *carried_out]
     assert answer("stop")[0] == "done"
     assert launch.wait(60) == 0
@@ -256,7 +259,7 @@ def test_a_submission_needs_no_engine(workspace: Workspace):
         (["R77"], 1, "no experiment 'R77'"),
         ([], 0, "R01 was accepted: roc_auc"),
         (["1"], 1, "R01 was submitted before: it was accepted"),
-        (["T01"], 1, "the daily limit of 1 is used up"),
+        (["T01"], 0, "T01 waits in the queue: the daily limit of 1 is used up"),
     ):
         done = cli("submit", *arguments, "-w", str(workspace.root))
         assert done.returncode == code and said in done.stdout + done.stderr, done.stderr

@@ -10,17 +10,22 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from autokaggle_tui.state import Call, PhaseNow, State, Submission
+from autokaggle_tui.standing import board_of
+from autokaggle_tui.state import Call, PhaseNow, State, Submission, Waiting
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
 from autokaggle_tui.ui.screens.learnings import LearningsScreen
 from autokaggle_tui.ui.screens.models import ModelsScreen
 from autokaggle_tui.ui.screens.submissions import SubmissionsScreen
+from autokaggle_tui.ui.widgets.board_plot import BoardPlot
 from autokaggle_tui.ui.widgets.pane import Pane
 from autokaggle_tui.ui.widgets.sheet import Sheet
 from autokaggle_tui.workspace import Workspace
+from experiments.schema import open_facts
 
 from .campaigns import make_campaign
 from .screen_host import HOSTILE, SHOWN, Host, rows, said, settled, showing, toasts
+
+SCORING = ("pending", "complete", "error")
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +233,58 @@ class TestSubmissions:
             shown = "\n".join(rows(pilot, "#sent"))
             assert all(word in shown for word in ("● on its way", "✓ accepted", "✗ refused", "? unknown"))
 
+    async def test_one_that_is_scored_or_could_not_be_says_so(self, made: Workspace):
+        async with showing(made, SubmissionsScreen()) as pilot:
+            sent = {n: Submission(n, 0.0, "R01", "f.csv", "accepted", None, "", how) for n, how in enumerate(SCORING)}
+            pilot.app.give(replace(pilot.app.state, submissions=sent))
+            shown = "\n".join(rows(pilot, "#sent"))
+            assert all(word in shown for word in ("● scoring", "✓ accepted", "! error"))
+
+    async def test_one_of_unknown_fate_goes_again_only_after_a_question(self, made: Workspace):
+        async with showing(made, SubmissionsScreen()) as pilot:
+            lost = next(item for item in pilot.app.state.submissions.values() if item.state == "unknown")
+            pilot.app.screen.query_one("#sent Sheet", Sheet).go_to(str(lost.id))
+            await pilot.press("3", "S")
+            assert f"approve {lost.experiment} --arrived" in said(pilot, ".dialog--detail")
+            await pilot.press("n")
+            assert pilot.app.asked == []
+            await pilot.press("S", "y")
+            assert pilot.app.asked == [("approve", {"experiment": lost.experiment, "said": "send-again"})]
+
+    async def test_what_waits_comes_first_and_says_what_for(self, made: Workspace):
+        async with showing(made, SubmissionsScreen()) as pilot:
+            queue = {
+                "R28": Waiting("R28", "waiting", "loop", "the daily limit of 5 is used up", 1.0),
+                "R26": Waiting("R26", "left", "loop", "outclassed", 1.0),
+            }
+            pilot.app.give(replace(pilot.app.state, queue=queue))
+            assert "waits: the daily limit of 5 is" in rows(pilot, "#next")[0]
+            assert "1 in the queue, R28 goes first" in said(pilot, "#plan")
+            queue = {**queue, "R30": Waiting("R30", "asking", "loop", "submit.when is ask", 2.0)}
+            pilot.app.give(replace(pilot.app.state, queue=queue))
+            assert "R30 waits for your word" in said(pilot, "#plan")
+
+    async def test_the_leaderboard_is_told_and_cv_is_drawn_against_it(self, tmp_path: Path):
+        workspace = make_campaign(tmp_path / "made", 30)
+        connection = open_facts(workspace.facts)
+        for number, name in enumerate(("R26", "R28", "R29", "R30"), 100):
+            row = (number, name, f"{name}.csv", str(number), str(number), 0.9 - number / 1e4, 9e8)
+            connection.execute(
+                "INSERT INTO submissions (id, competition, experiment, file, sha256, token, state, public_score, at) "
+                "VALUES (?, 'x', ?, ?, ?, ?, 'accepted', ?, ?)",
+                row,
+            )
+        connection.close()
+        async with showing(workspace, SubmissionsScreen()) as pilot:
+            places = [(f"Team {place}", 0.99 - place / 1000) for place in range(200)]
+            board = board_of(places, team="us", best=0.8995, better=1, at=9e8)
+            pilot.app.give(replace(pilot.app.state, board=board))
+            await settled(pilot)
+            plot = pilot.app.screen.query_one(BoardPlot)
+            shown = "\n".join(plot.render_line(y).text for y in range(plot.size.height))
+            assert "rank 92 of 201" in shown and "the other way round" in shown and "for the final score" in shown
+            assert "LB" in shown and "CV" in shown and "◉" in shown
+
     async def test_a_new_workspace_says_what_is_missing(self, tmp_path: Path):
         workspace = make_campaign(tmp_path / "demo", 1)
         async with showing(workspace, SubmissionsScreen()) as pilot:
@@ -244,6 +301,10 @@ class TestSubmissions:
             assert blends.region.height > 5 and not sent.region
             await pilot.press("right_square_bracket")
             assert sent.region.height > 5 and not blends.region
+            await pilot.press("right_square_bracket")
+            assert screen.query_one("#board").region.height > 15 and not sent.region and not blends.region
+            await pilot.press("left_square_bracket")
+            assert sent.region.height > 5
             await pilot.press("2")
             assert blends.region.height > 5 and screen.focused in screen.query("#pool Rows")
 

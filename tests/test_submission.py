@@ -22,8 +22,8 @@ from experiments.submission import (
     decode_submission,
     naming_note,
     submission_frame,
-    validate_submission,
 )
+from experiments.validation import validate_submission
 
 IDS = ["007", "8", "9"]
 
@@ -262,3 +262,107 @@ def test_what_is_written_scores_as_what_was_predicted(rows: list[list[float]], k
     back = decode_submission(frame, pd.Series(test.index).astype(str), form, classes)
     y = np.arange(len(rows)) % 3
     assert metric.score(y, back) == pytest.approx(metric.score(y, proba))
+
+
+FORMS: dict[str, SubmissionFormat] = {
+    "value": SubmissionFormat("id", ("y",), "value"),
+    "probability": SubmissionFormat("id", ("y",), "probability"),
+    "label": SubmissionFormat("id", ("y",), "label"),
+    "class_probabilities": SubmissionFormat("id", ("p_c", "p_a", "p_b"), "class_probabilities"),
+    "top_k": SubmissionFormat("id", ("y",), "top_k"),
+}
+METRICS = {
+    "value": "rmsle",
+    "probability": "roc_auc",
+    "label": "accuracy",
+    "class_probabilities": "log_loss",
+    "top_k": "map@2",
+}
+
+
+def of_kind(kind: str, rows: int) -> Competition:
+    """A competition with so many test rows whose submissions are of this kind."""
+    classes = {"value": None, "probability": ("no", "yes")}.get(kind, ("a", "b", "c"))
+    task: TaskType = "regression" if kind == "value" else "binary" if kind == "probability" else "multiclass"
+    metric = get_metric(METRICS[kind])
+    return Competition(
+        spec=Spec("t", task, metric.name, metric.direction, "y", id_column="id"),
+        columns=Columns((), (), (), (), (), "y"),
+        train=pd.DataFrame(index=pd.RangeIndex(3)),
+        test=pd.DataFrame(index=pd.RangeIndex(rows)),
+        test_ids=pd.Series([f"r{row}" for row in range(rows)]),
+        y=np.arange(3),
+        classes=classes,
+        groups=None,
+        times=None,
+        submission=FORMS[kind],
+        data_hash="",
+    )
+
+
+SPOILT: dict[str, Any] = {
+    "a column is missing": lambda frame, at: frame.drop(columns=frame.columns[at % len(frame.columns)]),
+    "a column too many": lambda frame, at: frame.assign(extra=1),
+    "a column twice": lambda frame, at: pd.concat([frame, frame.iloc[:, [at % len(frame.columns)]]], axis=1),
+    "columns in another order": lambda frame, at: frame[frame.columns[::-1]],
+    "another name of the id": lambda frame, at: frame.rename(columns={"id": "ID"}),
+    "a row is missing": lambda frame, at: frame.drop(index=at % len(frame)),
+    "a row twice": lambda frame, at: pd.concat([frame, frame.iloc[[at % len(frame)]]]),
+    "a strange id": lambda frame, at: frame.assign(id=[*frame["id"][:-1], "other"]),
+    "an id that is missing": lambda frame, at: frame.assign(id=[*frame["id"][:-1], None]),
+    "rows in another order": lambda frame, at: frame.iloc[::-1],
+    "a value that is missing": lambda frame, at: _with(frame, at, None),
+    "a value that is no value": lambda frame, at: _with(frame, at, "nonsense"),
+    "infinity": lambda frame, at: _with(frame, at, np.inf),
+    "a value out of range": lambda frame, at: _with(frame, at, -0.5),
+    "the same everywhere": lambda frame, at: pd.concat([frame[["id"]], _repeated(frame)], axis=1),
+}
+
+
+def _with(frame: pd.DataFrame, at: int, value: Any) -> pd.DataFrame:
+    spoilt = frame.astype(object)
+    spoilt.iloc[at % len(frame), 1 + at % (len(frame.columns) - 1)] = value
+    return spoilt
+
+
+def _repeated(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame.iloc[[0], 1:]] * len(frame), ignore_index=True)
+
+
+@given(
+    kind=st.sampled_from(list(FORMS)),
+    spoilt=st.sampled_from(list(SPOILT)),
+    rows=st.integers(2, 9),
+    at=st.integers(0, 100),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_is_wrong_with_a_file_is_refused_and_the_file_is_left_as_it_is(
+    kind: str, spoilt: str, rows: int, at: int, seed: int
+) -> None:
+    made, metric = of_kind(kind, rows), get_metric(METRICS[kind])
+    rng = np.random.default_rng(seed)
+    pred = rng.random(rows) if kind in ("value", "probability") else rng.dirichlet((1.0, 1.0, 1.0), rows)
+    if kind in ("label", "top_k"):
+        pred[0], pred[1] = (0.6, 0.3, 0.1), (0.1, 0.3, 0.6)
+    frame = submission_frame(made, metric, pred)
+    validate_submission(frame, made, metric)
+    wrong = SPOILT[spoilt](frame, at)
+    before = wrong.copy(deep=True)
+    with pytest.raises(DataError):
+        validate_submission(wrong, made, metric)
+    pd.testing.assert_frame_equal(wrong, before)
+
+
+def test_a_constant_prediction_is_named_with_its_value(tmp_path: Path) -> None:
+    made = competition(tmp_path, ["0", "1"], "roc_auc")
+    with pytest.raises(DataError, match=r"says the same of all 3 rows: y 0\.5"):
+        written(made, "roc_auc", [0.5, 0.5, 0.5])
+
+
+def test_values_that_the_metric_does_not_take_are_refused(tmp_path: Path) -> None:
+    made = competition(tmp_path, ["1", "3", "8"], "qwk")
+    with pytest.raises(DataError, match=r"2 value\(s\) that are no whole number from 1 to 8, first 2.5 in row 1"):
+        validate_submission(pd.DataFrame({"id": IDS, "y": [2.5, 3, 9]}), made, get_metric("qwk"))
+    made = competition(tmp_path, ["1.5", "2"], "rmsle")
+    with pytest.raises(DataError, match=r"1 value\(s\) below 0, which rmsle does not take, first -1 in row 2"):
+        validate_submission(pd.DataFrame({"id": IDS, "y": [2.5, -1, 9]}), made, get_metric("rmsle"))

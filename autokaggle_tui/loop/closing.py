@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autokaggle_tui.agreement import agreement, picks
 from autokaggle_tui.campaign import Campaign
-from autokaggle_tui.control import RunClock
-from autokaggle_tui.loop.clearance import clear
+from autokaggle_tui.control import Control, RunClock
+from autokaggle_tui.loop.choosing import best_allowed, veto
+from autokaggle_tui.loop.clerk import Clerk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.runner import Runner
-from autokaggle_tui.loop.submitting import decide, reconcile, submit, submitted
-from backends.platforms.base import Platform
+from autokaggle_tui.loop.settling import unsettled
+from autokaggle_tui.loop.submitting import submitted
+from autokaggle_tui.scored import READ_SHOTS, shots_of
 from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.jail import read_text
 from experiments.predictions import array_sha, save_array
-from experiments.rules import blocking
 from experiments.schema import Row
 
+SCORE_SECONDS = 300.0
+"""That the end of a run waits for its last scores at most."""
 SUBMIT_ATTEMPTS = 3
 """Of a platform that fails."""
 
@@ -28,37 +32,60 @@ class Closing:
     campaign: Campaign
     experimenter: Experimenter
     runner: Runner
-    platform: Platform
+    clerk: Clerk
+    control: Control
     clock: RunClock
 
     async def close(self) -> None:
-        """Blend what is new, choose the best there is, submit it unless that was done."""
+        """Blend what is new, choose the best there is, submit it unless that was done, wait for its score."""
         await self._blend()
-        reconcile(self.campaign, self.platform, noted=True)
-        best = self._allowed() or self._partial()
+        await self._settle()
+        best = best_allowed(self.campaign) or self._partial()
         registry = self.campaign.registry
         if best is None:
             registry.event("warning", text="No experiment came to a prediction, so there is nothing to submit.")
             return
         for _ in range(SUBMIT_ATTEMPTS):
-            if submitted(self.campaign, best["id"]) or await self._submit(best):
-                return
+            if submitted(registry, best["id"]) or await self._submit(best):
+                break
             # What is known to have never arrived may be sent again; of nothing else is a second one made.
-            reconcile(self.campaign, self.platform, noted=True)
+            await self._settle()
+        # The end of the run may take what was kept for it.
+        async with self.control.unless_stopped():
+            await self.clerk.finish(self._patience())
+        self._advise()
+
+    async def _settle(self) -> None:
+        if unsettled(self.campaign.registry):
+            await self.clerk.look()
+
+    def _patience(self) -> float:
+        """Seconds to wait for scores: what the run has left, and no more than some minutes."""
+        left = None if self.clock.limit is None else self.clock.limit - self.clock.elapsed()
+        return SCORE_SECONDS if left is None else min(max(left, 0.0), SCORE_SECONDS)
 
     async def _submit(self, best: Row) -> bool:
         """Submit it, if it may be; False when the platform failed."""
         registry = self.campaign.registry
         try:
-            decision = decide(self.campaign, self.platform, best, cleared=(), vetoed=self._veto(best), last=True)
-            if decision.submit:
-                await submit(self.campaign, self.platform, best)
-            else:
-                registry.event("submission_skipped", experiment=best["id"], reason=decision.reason)
+            outcome = await self.clerk.offer(best, "end", vetoed=veto(self.campaign, best))
+            if outcome.word == "skipped":
+                registry.event("submission_skipped", experiment=best["id"], reason=outcome.reason)
         except (PlatformError, DataError, PredictionError) as error:
             registry.event("warning", text=f"submission of {best['id']}: {error}")
             return not isinstance(error, PlatformError)
         return True
+
+    def _advise(self) -> None:
+        """What to select for the final score: the platform has no call for that, a person has to."""
+        if self.clerk.platform.name == "local":
+            return
+        better = 1 if self.campaign.metric.direction == "maximize" else -1
+        registry = self.campaign.registry
+        chosen = picks(agreement(shots_of(registry.rows(READ_SHOTS)), better), better)
+        if chosen:
+            said = " and ".join(f"{pick.experiment} ({pick.why})" for pick in chosen)
+            registry.event("note", text=f"For the final score select {said}, on the competition's submissions page.")
 
     async def _blend(self) -> None:
         """A blend of the pool, if the pool has something that no blend has seen."""
@@ -80,31 +107,6 @@ class Closing:
         count = registry.value("SELECT count(*) FROM experiments WHERE source = 'closing' AND status != 'running'")
         name = unfinished["id"] if unfinished else f"B{int(count) + 1:02d}"
         await self.experimenter.blend(name, None, (), "closing blend of the pool", source="closing")
-
-    def _allowed(self) -> Row | None:
-        """The best there is that no rule in force forbids."""
-        for best in self._ranked():
-            blocked = blocking(clear(self.campaign, best))
-            if not blocked:
-                return best
-            reason = f"{blocked[0].rule}: {blocked[0].reason}"
-            self.campaign.registry.event("submission_skipped", experiment=best["id"], reason=reason)
-        return None
-
-    def _ranked(self) -> list[Row]:
-        """The champion, cross-fitted blends and the best single model, best first: the run is over, each counts."""
-        registry, metric = self.campaign.registry, self.campaign.metric
-        champion, single = registry.champion(), registry.best_single(metric.direction)
-        blends = registry.rows("SELECT * FROM experiments WHERE kind = 'blend' AND in_pool ORDER BY rowid")
-        found = {row["id"]: row for row in (champion, *blends, single) if row is not None}
-        return sorted(found.values(), key=lambda row: -metric.gain(row["score"], 0.0))
-
-    def _veto(self, best: Row) -> str:
-        """The Reviewer's standing word against an experiment, or an empty string."""
-        row = self.campaign.registry.row(
-            "SELECT detail FROM phases WHERE round = ? AND phase = 'verify' AND outcome = 'REJECT'", [best["round"]]
-        )
-        return str(row["detail"].get("line", "")) if row and best["status"] == "keep" else ""
 
     def _partial(self) -> Row | None:
         """When time ran out before any experiment was complete: the one with the most finished folds."""

@@ -13,7 +13,9 @@ from typing import Any
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock
 from autokaggle_tui.exports import export_all
+from autokaggle_tui.loop.choosing import best_allowed, veto
 from autokaggle_tui.loop.clearance import clear
+from autokaggle_tui.loop.clerk import Clerk
 from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
@@ -21,10 +23,9 @@ from autokaggle_tui.loop.learning import take_learnings
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.scraping import scrape
 from autokaggle_tui.loop.services import LoopServices
-from autokaggle_tui.loop.submitting import decide, submit, submitted
+from autokaggle_tui.loop.submitting import submitted
 from autokaggle_tui.pruning import prune_above
 from backends.models.tasks import CampaignView
-from backends.platforms.base import Platform
 from experiments.errors import DataError, PlatformError, PredictionError
 from experiments.profile import profile
 from experiments.schema import Row
@@ -49,7 +50,7 @@ class Orchestrator:
     planner: Planner
     experimenter: Experimenter
     closing: Closing
-    platform: Platform
+    clerk: Clerk
     services: LoopServices
     control: Control
     clock: RunClock
@@ -206,16 +207,11 @@ class Orchestrator:
         if registry.done_phase(number, "submit") is not None:
             return
         outcome, reason = "skipped", ""
-        if submitted(self.campaign, experiment["id"]):
+        if submitted(registry, experiment["id"]):
             outcome, reason = "submitted", "settled after a restart"
         else:
             try:
-                cleared = clear(self.campaign, experiment)
-                decision = decide(self.campaign, self.platform, experiment, cleared=cleared, vetoed=vetoed, last=False)
-                reason = decision.reason
-                if decision.submit:
-                    receipt = await submit(self.campaign, self.platform, experiment)
-                    outcome, reason = receipt.state, receipt.message or reason
+                outcome, reason = await self._offer(number, experiment, vetoed)
             except (PlatformError, DataError, PredictionError) as error:
                 outcome, reason = "failed", str(error)
                 registry.event("warning", round=number, text=f"submission of {experiment['id']}: {error}")
@@ -233,6 +229,22 @@ class Orchestrator:
                 at=registry.clock(),
             )
             registry.event("phase_done", round=number, phase="submit", role="engine", outcome=outcome, line=reason)
+
+    async def _offer(self, number: int, experiment: Row, vetoed: str) -> tuple[str, str]:
+        """Have the policy decide on a round's experiment, or on the best there is when it goes by rounds."""
+        every = self.campaign.config.submit.every
+        if every is not None and number % every == 0:
+            best = best_allowed(self.campaign)
+            if best is None:
+                return "skipped", "there is nothing that may be submitted"
+            if submitted(self.campaign.registry, best["id"]):
+                return "skipped", f"the best there is, {best['id']}, was submitted before"
+            against = vetoed if best["id"] == experiment["id"] else veto(self.campaign, best)
+            told = await self.clerk.offer(best, "round", vetoed=against, round=number)
+            return told.word, told.reason if best["id"] == experiment["id"] else f"{best['id']}: {told.reason}"
+        cleared = clear(self.campaign, experiment)
+        told = await self.clerk.offer(experiment, "round", cleared=cleared, vetoed=vetoed, round=number)
+        return told.word, told.reason
 
 
 def next_round(campaign: Campaign) -> int:

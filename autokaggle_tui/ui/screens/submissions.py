@@ -1,4 +1,4 @@
-"""Blends and submissions: what was tried and sent, what the rules allow now, and what would be sent next."""
+"""Blends, submissions and leaderboard: what was tried and sent, what goes next, and where that stands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from autokaggle_tui.agreement import Agreement, agreement
 from autokaggle_tui.commands import in_one_line
 from autokaggle_tui.failures import explain
 from autokaggle_tui.ledger import (
@@ -28,10 +29,12 @@ from autokaggle_tui.ledger import (
     quota,
     room,
 )
+from autokaggle_tui.scored import load_shots
 from autokaggle_tui.state import EngineState, State
 from autokaggle_tui.ui.keymap import bindings, key_of
 from autokaggle_tui.ui.panescreen import PaneScreen
 from autokaggle_tui.ui.screens.dialogs import ConfirmDialog
+from autokaggle_tui.ui.widgets.board_plot import BoardPlot, legend
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.key_bar import KeyBar
 from autokaggle_tui.ui.widgets.ledger_lines import (
@@ -39,6 +42,7 @@ from autokaggle_tui.ui.widgets.ledger_lines import (
     blend_line,
     blend_verdict,
     candidate_line,
+    doubt_text,
     place_line,
     plan_text,
     sent_line,
@@ -54,8 +58,11 @@ LOOK_EVERY = 2.0
 """What the engine does while it still takes a submission."""
 SHOWN = 50
 NO_LEDGER = Ledger()
-BLENDING, SENDING = "blending", "sending"
-PARTS = {"blending": "Blends", "sending": "Submissions"}
+NOT_COMPARED = Agreement()
+BLENDING, SENDING, PLACING = "blending", "sending", "placing"
+PARTS = {BLENDING: "Blends", SENDING: "Submissions", PLACING: "Leaderboard"}
+PART_OF = {1: BLENDING, 2: BLENDING, 3: SENDING, 4: SENDING, 5: PLACING}
+FIRST_PANE = {BLENDING: 1, SENDING: 3, PLACING: 5}
 
 
 @dataclass(frozen=True)
@@ -63,19 +70,21 @@ class Reading:
     """What the files and the registry hold beyond the state.
 
     Attributes:
+        agreed: How far leaderboard and cross-validation agree.
         limit: Submissions a day, None without one.
         problem: What could not be read, or an empty string.
     """
 
     ledger: Ledger = NO_LEDGER
     room: Room | None = None
+    agreed: Agreement = NOT_COMPARED
     limit: int | None = None
     deadline: datetime | None = None
     problem: str = ""
 
 
 class SubmissionsScreen(PaneScreen[None]):
-    """Two parts: blending above, sending below; small screens show one at a time."""
+    """Blending above, below it sending and the leaderboard; small screens show one part at a time."""
 
     CSS_PATH = "submissions.tcss"
     AUTO_FOCUS = "#blends Rows"
@@ -115,25 +124,28 @@ class SubmissionsScreen(PaneScreen[None]):
                     Column("standing", flows=True),
                     missing="The pool is empty: a blend needs two complete predictions.",
                 )
-        with Container(id="sending", classes="part"):
-            with Pane("Submissions", number=3, id="sent"):
-                yield Sheet(
-                    Column("sent, UTC"),
-                    Column("what"),
-                    Column("state"),
-                    Column("public", "right"),
-                    Column("note", flows=True),
-                    missing="Nothing was submitted yet.",
-                )
-            with Pane("Next", number=4, id="next"):
-                yield Static(id="plan", markup=False)
-                yield Sheet(
-                    Column("what"),
-                    Column("kind"),
-                    Column("cv", "right"),
-                    Column("why", flows=True),
-                    missing="Nothing waits to be sent.",
-                )
+        with Container(id="below"):
+            with Container(id="sending", classes="part"):
+                with Pane("Submissions", number=3, id="sent"):
+                    yield Sheet(
+                        Column("sent, UTC"),
+                        Column("what"),
+                        Column("state"),
+                        Column("public", "right"),
+                        Column("note", flows=True),
+                        missing="Nothing was submitted yet.",
+                    )
+                with Pane("Next", number=4, id="next"):
+                    yield Static(id="plan", markup=False)
+                    yield Sheet(
+                        Column("what"),
+                        Column("kind"),
+                        Column("cv", "right"),
+                        Column("why", flows=True),
+                        missing="Nothing waits to be sent.",
+                    )
+            with Container(id="placing", classes="part"), Pane("Leaderboard", number=5, id="board"):
+                yield BoardPlot()
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -144,7 +156,10 @@ class SubmissionsScreen(PaneScreen[None]):
 
     def follow(self, state: State, engine: EngineState) -> None:  # noqa: ARG002 - nothing here depends on the engine
         """Show submissions at once; read blends and pool again when one of them changed."""
-        if state.results is self._seen.results and state.submissions is self._seen.submissions:
+        seen = self._seen
+        if (state.results, state.submissions) == (seen.results, seen.submissions) and (
+            state.queue is seen.queue and state.board is seen.board
+        ):
             return
         self._seen = state
         rows = state.results.values()
@@ -152,6 +167,7 @@ class SubmissionsScreen(PaneScreen[None]):
             state.champion,
             sum(row.in_pool for row in rows),
             *((row.name, row.status) for row in rows if row.kind == "blend"),
+            *((item.id, item.state, item.public_score) for item in state.submissions.values()),
         )
         if known != self._known:
             self._known = known
@@ -163,6 +179,9 @@ class SubmissionsScreen(PaneScreen[None]):
     def action_submit(self) -> None:
         """Ask whether to submit what is selected in the focused pane."""
         name = self._selected()
+        if self._doubted(name):
+            self._ask_again(name or "")
+            return
         chosen = next((item for item in self._candidates if item.name == name), None)
         if chosen is None:
             self.notify(self._why_not(name), severity="warning", markup=False)
@@ -176,6 +195,20 @@ class SubmissionsScreen(PaneScreen[None]):
             f"Submit {chosen.name}?", before_sending(chosen, today), yes=f"Submit {chosen.name}", no="Not now"
         )
         self.app.push_screen(question, lambda yes: self._submit(chosen.name) if yes else None)
+
+    def _doubted(self, name: str | None) -> bool:
+        """Whether nobody knows if its submission arrived."""
+        sent = [item for item in self.cockpit.state.submissions.values() if item.experiment == name]
+        return any(item.state == "unknown" for item in sent) and not any(item.state == "accepted" for item in sent)
+
+    def _ask_again(self, name: str) -> None:
+        question = ConfirmDialog(
+            f"Submit {name} again?", doubt_text(name), yes=f"Submit {name} again", no="Leave it as it is"
+        )
+        self.app.push_screen(
+            question,
+            lambda yes: self.cockpit.command("approve", experiment=name, said="send-again") if yes else None,
+        )
 
     def _selected(self) -> str | None:
         """The experiment under the cursor of the focused pane; of Next when none has the focus."""
@@ -226,18 +259,22 @@ class SubmissionsScreen(PaneScreen[None]):
 
     def action_pane(self, number: int) -> None:
         """Go to a pane, and to the part that holds it."""
-        self._show_part(BLENDING if number <= 2 else SENDING)
+        self._show_part(PART_OF.get(number, BLENDING))
         super().action_pane(number)
 
     def action_next(self) -> None:
-        """The other part."""
-        focused = self.focused
-        in_first = focused is not None and any(node.id == BLENDING for node in focused.ancestors)
-        self.action_pane(3 if in_first else 1)
+        """The next part."""
+        self._step(1)
 
     def action_previous(self) -> None:
-        """The other part."""
-        self.action_next()
+        """The part before."""
+        self._step(-1)
+
+    def _step(self, by: int) -> None:
+        ids = {node.id for node in self.focused.ancestors} if self.focused is not None else set()
+        parts = list(PARTS)
+        held = next((place for place, part in enumerate(parts) if part in ids), -by)
+        self.action_pane(FIRST_PANE[parts[(held + by) % len(parts)]])
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Tab and mouse bring their part along."""
@@ -250,11 +287,12 @@ class SubmissionsScreen(PaneScreen[None]):
             return
         for name in PARTS:
             self.query_one(f"#{name}").set_class(name == part, "-chosen")
+        self.query_one("#below").set_class(part != BLENDING, "-chosen")
         tabs = [
             Content.styled(f"▸ {label}", "bold $text-accent") if name == part else Content.styled(f"  {label}", MUTED)
             for name, label in PARTS.items()
         ]
-        other = Content.assemble((f"   {key_of(self, 'next')} ", "bold $text-accent"), ("the other part", MUTED))
+        other = Content.assemble((f"   {key_of(self, 'next')} ", "bold $text-accent"), ("the next part", MUTED))
         self.query_one("#parts", Static).update(Content("  ").join(tabs) + other)
 
     # Showing.
@@ -284,7 +322,9 @@ class SubmissionsScreen(PaneScreen[None]):
         resets = f"resets in {clock_text(today.resets_at - now)}" if today.limit else ""
         of = f" of {today.limit}" if today.limit is not None else ""
         self.query_one("#sent", Pane).subtitle(f"{today.used}{of} used today", resets)
-        self._candidates = candidates(state.results, state.champion, submissions, better=state.now.better)
+        self._candidates = candidates(state.results, state.champion, submissions, state.queue, better=state.now.better)
+        self.query_one(BoardPlot).show(state.board, self._reading.agreed, state.now.better)
+        self.query_one("#board", Pane).subtitle(legend(self._reading.agreed))
         self.query_one("#next Sheet", Sheet).show([candidate_line(item) for item in self._candidates[:SHOWN]])
         self.query_one("#plan", Static).update(
             plan_text(self._candidates, state.champion, obstacle(today, deadline, now), key_of(self, "submit"))
@@ -340,6 +380,7 @@ class SubmissionsScreen(PaneScreen[None]):
             connection = open_viewer(workspace.facts)
             try:
                 ledger = load_ledger(connection, above=rules["stacking-correlation"].number("max_correlation"))
+                agreed = agreement(load_shots(connection), state.now.better)
             finally:
                 connection.close()
         except RegistryError as error:
@@ -349,7 +390,7 @@ class SubmissionsScreen(PaneScreen[None]):
             return Reading(limit=limit, deadline=deadline, problem=problem or in_one_line(said))
         bounded = is_bounded(state.now.metric or "", workspace)
         found = room(ledger.pool, ledger.pairs, rules, better=state.now.better, bounded=bounded)
-        return Reading(ledger, found, limit, deadline, problem)
+        return Reading(ledger, found, agreed, limit, deadline, problem)
 
     def _take(self, reading: Reading) -> None:
         if self.is_attached:

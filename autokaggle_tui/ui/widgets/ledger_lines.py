@@ -11,7 +11,7 @@ from autokaggle_tui.state import Submission
 from autokaggle_tui.ui.widgets.card import MUTED
 from autokaggle_tui.ui.widgets.marks import STATUS_STYLES
 from autokaggle_tui.ui.widgets.sheet import Line
-from autokaggle_tui.wording import MARKS, gain_text, score_text
+from autokaggle_tui.wording import MARKS, gain_text, score_text, sending_word
 from experiments.text import one_line
 
 SENT = {
@@ -19,6 +19,8 @@ SENT = {
     "accepted": ("✓", "$text-success", "accepted"),
     "refused": ("✗", MUTED, "refused"),
     "unknown": ("?", "$text-warning", "unknown"),
+    "scoring": ("●", "$text-accent", "scoring"),
+    "error": ("!", "$text-error", "error"),
 }
 """Sign, colour and word of a submission's state."""
 SAID = {"pass": ("✓", "$text-success"), "warn": ("!", "$text-warning"), "block": ("✗", "$text-error")}
@@ -84,7 +86,7 @@ def place_line(place: Place, open_room: Room) -> Line:
 
 def sent_line(item: Submission) -> Line:
     """When, what, state, public score, note."""
-    mark, style, word = SENT.get(item.state, ("·", "", item.state))
+    mark, style, word = SENT.get(word := sending_word(item.state, item.scoring), ("·", "", word))
     return Line(
         str(item.id),
         (
@@ -100,6 +102,9 @@ def sent_line(item: Submission) -> Line:
 def candidate_line(item: Candidate) -> Line:
     """What, kind, cv, why."""
     why = ", ".join(item.titles)
+    if item.waits:
+        waits = "waits for your word" if item.asks else f"waits: {one_line(item.waits)}"
+        why = f"{waits} ({why})" if why else waits
     return Line(
         item.name,
         (
@@ -120,7 +125,13 @@ def plan_text(waiting: tuple[Candidate, ...], champion: str | None, hindered: st
     if champion is None and not waiting:
         return Content("")
     due = next((item for item in waiting if item.due), None)
-    if due is not None:
+    asked = [item.name for item in waiting if item.asks]
+    queued = [item.name for item in waiting if item.waits and not item.asks]
+    if asked:
+        said = f"{', '.join(asked)} wait{'s' if len(asked) == 1 else ''} for your word: {key} sends what is selected."
+    elif queued:
+        said = f"{len(queued)} in the queue, {queued[0]} goes first. {key} sends what is selected."
+    elif due is not None:
         what = f"{due.name}, the {due.titles[0]}," if due.titles else due.name
         said = f"{what} was not sent yet: the end of the run sends it. {key} sends what is selected."
     else:
@@ -140,4 +151,13 @@ def before_sending(chosen: Candidate, today: Quota) -> str:
     )
     return (
         f"{chosen.kind or 'model'}, cv {score_text(chosen.score)}{titles}\n{left}\nA submission cannot be taken back."
+    )
+
+
+def doubt_text(name: str) -> str:
+    """What a person should know before a submission of unknown fate goes again."""
+    return (
+        f"Nobody knows whether {name} arrived. Look at your submissions on the platform's page first.\n"
+        f"If it is there: `autokaggle-tui approve {name} --arrived`.\n"
+        "If it is not, it goes again; should it have arrived after all, it counts twice."
     )

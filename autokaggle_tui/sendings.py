@@ -1,0 +1,67 @@
+"""What was submitted, what waits and where it stands, as ``submissions`` tells it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from autokaggle_tui.agreement import Agreement, agreement, picks
+from autokaggle_tui.ledger import quota
+from autokaggle_tui.loading import load_state
+from autokaggle_tui.scored import load_shots
+from autokaggle_tui.standing import board_facts
+from autokaggle_tui.workspace import Workspace
+from experiments.errors import ConfigError
+from experiments.schema import decode, open_viewer
+
+SENT = ("id", "at", "experiment", "file", "state", "scoring", "public_score", "private_score", "ref", "note")
+
+
+def load_sendings(workspace: Workspace) -> dict[str, Any]:
+    """The keys are those of ``submissions --json``, in docs/json.md.
+
+    Raises:
+        RegistryError: Nothing has run here yet.
+    """
+    connection = open_viewer(workspace.facts)
+    try:
+        state = load_state(connection)
+        sent = connection.execute(f"SELECT {', '.join(SENT)} FROM submissions ORDER BY id").fetchall()
+        found = agreement(load_shots(connection), state.now.better)
+    finally:
+        connection.close()
+    better = state.now.better
+    today = quota(state.submissions.values(), _limit(workspace), time.time())
+    return {
+        "direction": state.now.direction,
+        "submissions": [decode(row) for row in sent],
+        "queue": [asdict(item) for item in state.queue.values()],
+        "quota": {**asdict(today), "left": today.left},
+        "leaderboard": None if state.board is None else board_facts(state.board, better),
+        "agreement": agreement_facts(found),
+        "final": [asdict(pick) for pick in picks(found, better)],
+    }
+
+
+def agreement_facts(found: Agreement) -> dict[str, Any]:
+    """How far leaderboard and cross-validation agree, as plain values."""
+    return {
+        "rho": found.rho,
+        "clear": found.clear,
+        "parted": [list(pair) for pair in found.parted],
+        "warning": found.warning or None,
+        "points": [
+            {"experiment": shot.experiment, "kind": shot.kind, "cv": shot.cv, "lb": shot.lb} for shot in found.shots
+        ],
+    }
+
+
+def _limit(workspace: Workspace) -> int | None:
+    """Submissions a day by config.json; None without a limit, or when that cannot be read."""
+    from autokaggle_tui.config import load_config
+
+    try:
+        return load_config(workspace.root).max_submissions_per_day
+    except ConfigError:
+        return None
