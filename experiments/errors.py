@@ -1,6 +1,23 @@
 """One family of errors that a person can act on: what happened, where, what to do."""
 
+from typing import Literal
+
 from experiments.text import clean
+
+PlatformFault = Literal[
+    "other",
+    "no-credentials",
+    "credentials",
+    "rules",
+    "no-competition",
+    "limit",
+    "notebooks-only",
+    "closed",
+    "rate",
+    "server",
+    "network",
+]
+"""What a platform refused, or why it could not be asked; each wants something else of the user."""
 
 LONGEST = 10_000
 """Characters of a message: what is quoted in it may be any file's content."""
@@ -83,9 +100,35 @@ class WorkspaceError(AutokaggleError):
 
 
 class PlatformError(AutokaggleError):
-    """The competition platform refused or could not be reached."""
+    """The competition platform refused or could not be reached.
+
+    Attributes:
+        fault: Which of the ways to fail it was.
+        address: A page that the user has to open, e.g. to accept the rules; empty without one.
+        maybe_sent: The platform may have taken the submission that it was handed: nobody may send it again before
+            the platform was asked for its token. False where it cannot have taken it.
+    """
 
     title = "Platform"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        fault: PlatformFault = "other",
+        address: str = "",
+        maybe_sent: bool = True,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.fault: PlatformFault = fault
+        self.address = address
+        self.maybe_sent = maybe_sent
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same call may work later, with nothing changed by the user."""
+        return self.fault in ("limit", "rate", "server", "network")
 
 
 class ModelError(AutokaggleError):

@@ -128,6 +128,7 @@ def test_the_daily_limit_counts_utc_days(platform: Callable[..., LocalPlatform],
         "refused",
         None,
         "All 2 submissions of today are used; the next is possible from 2026-03-02 00:00 UTC.",
+        fault="limit",
     )
     quota = local.quota(NOON)
     assert (quota.used, quota.limit, quota.left) == (2, 2, 0)
@@ -146,7 +147,7 @@ def test_nothing_is_accepted_after_the_deadline(platform: Callable[..., LocalPla
     local = platform(deadline=NOON)
     file = submission(tmp_path)
     late = hand_in(local, file, "a", NOON + timedelta(seconds=1))
-    assert late.state == "refused" and "deadline passed on 2026-03-01 12:00 UTC" in late.message
+    assert (late.state, late.fault) == ("refused", "closed") and "deadline passed on 2026-03-01 12:00 UTC" in late.message
     assert hand_in(local, file, "a", NOON).state == "accepted"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from backends.platforms.base import Quota, Receipt, Sent, Standing
 from backends.platforms.local_store import LocalCompetition
-from experiments.errors import DataError, MetricError, PlatformError
+from experiments.errors import DataError, MetricError, PlatformError, PlatformFault
 from experiments.files import sha256_file
 from experiments.metrics import Metric
 from experiments.submission import decode_submission
@@ -44,6 +44,7 @@ class LocalPlatform:
     """
 
     name = "local"
+    listing_lag = timedelta(0)
 
     def __init__(
         self,
@@ -87,9 +88,9 @@ class LocalPlatform:
         if known is not None:
             return known
         with self._ledger() as ledger:
-            reason = self._barred(ledger, sha256, now)
-        if reason:
-            return _refused(reason)
+            barred = self._barred(ledger, sha256, now)
+        if barred is not None:
+            return barred
         try:
             if sha256_file(file) != sha256:
                 return _refused(f"{file.name} changed after it was checked.")
@@ -100,9 +101,9 @@ class LocalPlatform:
             known = self._look_up(ledger, token, sha256)
             if known is not None:
                 return known
-            reason = self._barred(ledger, sha256, now)
-            if reason:
-                return _refused(reason)
+            barred = self._barred(ledger, sha256, now)
+            if barred is not None:
+                return barred
             ledger.execute(
                 "INSERT INTO submissions (token, sha256, file, submitted_at, metric, public_score, private_score,"
                 " message) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -171,20 +172,21 @@ class LocalPlatform:
             raise DataError(f"{self._metric.name} cannot score {file.name}: {error.message}") from None
         return scores[0], scores[1], f"{self._metric.name} {scores[0]:.6g} on the public half"
 
-    def _barred(self, ledger: sqlite3.Connection, sha256: str, now: datetime) -> str:
-        """Why nothing, or not this file, is accepted now; empty when it is."""
+    def _barred(self, ledger: sqlite3.Connection, sha256: str, now: datetime) -> Receipt | None:
+        """Why nothing, or not this file, is accepted now; None when it is."""
         if self._deadline is not None and _utc(now) > self._deadline:
-            return f"the deadline passed on {self._deadline:%Y-%m-%d %H:%M} UTC."
+            return _refused(f"the deadline passed on {self._deadline:%Y-%m-%d %H:%M} UTC.", "closed")
         row = ledger.execute("SELECT ref, file FROM submissions WHERE sha256 = ?", (sha256,)).fetchone()
         if row is not None:
-            return f"the same file was accepted before, as submission {row[0]} ({row[1]})."
+            return _refused(f"the same file was accepted before, as submission {row[0]} ({row[1]}).")
         quota = self._quota(ledger, now)
         if quota.left == 0:
-            return (
+            return _refused(
                 f"all {quota.limit} submissions of today are used; "
-                f"the next is possible from {quota.resets_at:%Y-%m-%d %H:%M} UTC."
+                f"the next is possible from {quota.resets_at:%Y-%m-%d %H:%M} UTC.",
+                "limit",
             )
-        return ""
+        return None
 
     def _quota(self, ledger: sqlite3.Connection, now: datetime) -> Quota:
         day = _utc(now).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -235,8 +237,8 @@ def _immediate(ledger: sqlite3.Connection) -> Iterator[None]:
     ledger.execute("COMMIT")
 
 
-def _refused(reason: str) -> Receipt:
-    return Receipt("", "refused", None, reason[:1].upper() + reason[1:])
+def _refused(reason: str, fault: PlatformFault | None = None) -> Receipt:
+    return Receipt("", "refused", None, reason[:1].upper() + reason[1:], fault=fault)
 
 
 def _utc(moment: datetime) -> datetime:
