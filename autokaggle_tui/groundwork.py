@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.guide import FILE_NAME as GUIDE
+from agents.guide import kaggle_guide
 from autokaggle_tui.config_text import read_json
 from autokaggle_tui.workspace import Workspace
 from experiments.backups import find_backups
@@ -128,6 +130,15 @@ def write_learnings(path: Path) -> list[str]:
     if path.exists():
         return []
     write_atomic(path, master_copy().encode())
+    return [path.name]
+
+
+def write_guide(workspace: Path) -> list[str]:
+    """Copy the guide to Kaggle into the workspace, unless there is one."""
+    path = workspace / GUIDE
+    if path.exists():
+        return []
+    write_atomic(path, kaggle_guide().encode())
     return [path.name]
 
 
