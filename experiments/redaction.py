@@ -44,12 +44,16 @@ class Redactor:
     """
 
     def __init__(self, secrets: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        given = secrets.items() if isinstance(secrets, Mapping) else secrets
-        found = {form: name for name, value in given for form in _forms(value)}
+        self._secrets = tuple(secrets.items() if isinstance(secrets, Mapping) else secrets)
+        found = {form: name for name, value in self._secrets for form in _forms(value)}
         # A longer one may hold a shorter one.
         self._hidden = tuple(
             (form, form.encode(), f"[{found[form]} hidden]") for form in sorted(found, key=len, reverse=True)
         )
+
+    def with_secret(self, name: str, value: str) -> Redactor:
+        """One that hides another value as well."""
+        return Redactor((*self._secrets, (name, value)))
 
     def hide(self, text: str) -> str:
         """The text without the values."""
@@ -90,9 +94,17 @@ def known_secrets(environment: Mapping[str, str], home: Path) -> list[tuple[str,
         if _SECRET.search(name.upper()) and not value.startswith(("/", "~"))
     ]
     pairs = [(environment.get("KAGGLE_USERNAME", ""), environment.get("KAGGLE_KEY", ""))]
-    folder = Path(environment.get("KAGGLE_CONFIG_DIR") or home / ".kaggle")
-    found.append(("KAGGLE_API_TOKEN", _short_text(folder / "access_token")))
-    pairs.append(_of_kaggle_json(_short_text(folder / "kaggle.json")))
+    kept = home / ".kaggle"
+    named = Path(environment.get("KAGGLE_CONFIG_DIR") or kept)
+    tokens = [folder / name for folder in (kept, named) for name in ("access_token", "access_token.txt")]
+    tokens += [Path(environment[name]) for name in ("KAGGLE_API_TOKEN", "KAGGLE_API_V1_TOKEN") if environment.get(name)]
+    found += [("KAGGLE_API_TOKEN", _short_text(path)) for path in tokens]
+    signed_in = _json(_short_text(kept / "credentials.json"))
+    found += [("KAGGLE_API_TOKEN", str(signed_in.get(name) or "")) for name in ("refresh_token", "access_token")]
+    xdg = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"
+    for folder in dict.fromkeys((kept, named, xdg)):
+        data = _json(_short_text(folder / "kaggle.json"))
+        pairs.append((str(data.get("username") or ""), str(data.get("key") or "")))
     for user, key in pairs:
         # The second is how an HTTP header carries both.
         found += (
@@ -122,6 +134,13 @@ def arm(environment: Mapping[str, str], home: Path) -> None:
     """From now on hide these credentials, in this process."""
     global _armed
     _armed = Redactor(known_secrets(environment, home))
+
+
+def learn(name: str, value: str) -> None:
+    """From now on hide another credential too: one that came over the network."""
+    global _armed
+    if _may_be_secret(value):
+        _armed = _armed.with_secret(name, value)
 
 
 def disarm() -> None:
@@ -155,20 +174,19 @@ def _may_be_secret(value: str) -> bool:
     return len(value) >= SHORTEST and len(set(value)) >= 4 and not (value.isalpha() and len(value) < LONGEST_WORD)
 
 
-def _of_kaggle_json(text: str) -> tuple[str, str]:
-    """(user name, key), empty where the file has none."""
+def _json(text: str) -> dict[str, Any]:
+    """An object, empty where the text is none."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        return "", ""
-    return str(data.get("username") or ""), str(data.get("key") or "")
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _short_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return file.read(LONGEST_FILE).decode("utf-8", "replace").strip()
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: what was given as a path is a token that can be none.
         return ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from backends.backoff import Backoff
 from backends.models.base import (
     Done,
     FellBack,
@@ -24,7 +25,6 @@ from backends.models.base import (
 )
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
 from backends.models.lite import reply
-from backends.models.lite.backoff import Backoff
 from backends.models.lite.faults import fault_of, retry_after
 from backends.models.lite.keys import HOSTED, key_of
 from backends.models.lite.library import ready

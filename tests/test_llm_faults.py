@@ -10,7 +10,7 @@ import pytest
 
 from autokaggle_tui.setup import demo_workspace
 from autokaggle_tui.workspace import Workspace
-from backends.models.lite.backoff import Backoff
+from backends.backoff import Backoff
 from backends.models.lite.keys import HOSTED
 from backends.models.lite.line import forget_manners
 from backends.models.lite.model import LiteLLMModel

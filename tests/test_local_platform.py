@@ -147,10 +147,8 @@ def test_nothing_is_accepted_after_the_deadline(platform: Callable[..., LocalPla
     local = platform(deadline=NOON)
     file = submission(tmp_path)
     late = hand_in(local, file, "a", NOON + timedelta(seconds=1))
-    assert (late.state, late.fault) == (
-        "refused",
-        "closed",
-    ) and "deadline passed on 2026-03-01 12:00 UTC" in late.message
+    assert (late.state, late.fault) == ("refused", "closed")
+    assert "deadline passed on 2026-03-01 12:00 UTC" in late.message
     assert hand_in(local, file, "a", NOON).state == "accepted"
 
 

@@ -107,7 +107,7 @@ async def preflight(settings: ModelSettings, *, call: bool) -> Preflight:
 
 async def _call(settings: ModelSettings, found: Preflight) -> Preflight:
     """Let the model say one word, with a tool at hand that it does not need."""
-    from backends.models.lite.backoff import Backoff
+    from backends.backoff import Backoff
     from backends.models.lite.library import ready
     from backends.models.lite.line import Line
     from backends.models.lite.model import LiteLLMModel

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
+from backends.backoff import retry_after
 from backends.models.lite.keys import Key
 from backends.models.lite.reply import EndlessError
 from backends.models.names import provider_of
@@ -64,10 +61,6 @@ _TOO_LONG = re.compile(
 _TOOLS = re.compile(r"\btools?\b|tool[-_ ]?(choice|use|call)|function[-_ ]call", re.IGNORECASE)
 _SCHEMA = re.compile(r"response_format|json_schema|structured|grammar|output_format|guided", re.IGNORECASE)
 _NO_MONEY = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.IGNORECASE)
-_RETRY_IN = re.compile(
-    r"re-?try in ([\d.]{1,9}) ?s|try again in ([\d.]{1,9}) ?s|retryDelay\W{1,8}([\d.]{1,9})s", re.IGNORECASE
-)
-"""Gemini says in the text alone how long to wait, and of every limit, a minute's too, that a quota is exceeded."""
 _PREFIX = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?::|\s-)\s*(?:-\s)?)+(?=\S)")
 _SUFFIX = re.compile(r"\s*Handle with `litellm\.\w+`\.?")
 _SILENT = re.compile(r"timeout on reading data|timed out", re.IGNORECASE)
@@ -107,21 +100,6 @@ def fault_of(error: BaseException, settings: ModelSettings, key: Key) -> Fault:
         return Fault(Cure.PERSON, f"{name}: {_TITLES.get(status, 'refused')}: {said}", _hint(status, settings, key))
     where = f" ({settings.api_base})" if settings.api_base and status in (None, 500) else ""
     return Fault(Cure.AGAIN, f"{name}: {_plainly(said, settings)}{where}", retry_after=wait)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None, *, text: str = "") -> float | None:
-    """Seconds that a reply asks to wait: RFC 9110, 10.2.3, seconds or a date; else in its text."""
-    value = str(headers.get("retry-after") or "").strip()
-    with suppress(ValueError):
-        return max(0.0, float(value))
-    with suppress(ValueError, OverflowError):
-        when = parsedate_to_datetime(value)
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
-    said = _RETRY_IN.search(text)
-    with suppress(ValueError):
-        return float(next(filter(None, said.groups()))) if said else None
-    return None
 
 
 def _silence(settings: ModelSettings) -> str:

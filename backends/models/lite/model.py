@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from backends.backoff import Backoff
 from backends.models.base import Chunk, FellBack, Request, Retrying
 from backends.models.errors import ContextOverflowError, RefusedError, UnavailableError
-from backends.models.lite.backoff import Backoff
 from backends.models.lite.faults import Cure, Fault, FaultError
 from backends.models.lite.library import loaded, ready
 from backends.models.lite.line import Line, Mode
