@@ -302,7 +302,7 @@ def init(
         missing = "--train" if train is None else "--target"
         raise UsageError(
             f"init needs the name of a Kaggle competition, or --train and --target; {missing} is missing.",
-            hint="autokaggle-tui init playground-series-s6e4, or autokaggle-tui init --train train.csv --target COLUMN.",
+            hint="autokaggle-tui init playground-series-s6e4, or autokaggle-tui init --train FILE --target COLUMN.",
         )
     with leaving_at_once():
         from autokaggle_tui.setup import init_local

@@ -188,7 +188,9 @@ def _conditions(info: CompetitionInfo, now: datetime) -> Iterator[str]:
         left = f"{days:.0f} days" if days >= 2 else f"{24 * days:.0f} hours"
         yield line("deadline", f"{info.deadline:%Y-%m-%d %H:%M} UTC, {left} from now")
     limit = info.max_daily_submissions
-    yield line("submissions", f"{limit} a day (UTC)" if limit is not None else "5 a day, as Kaggle does not say")
+    yield line(
+        "limit", f"{limit} submissions a day (UTC)" if limit is not None else "5 submissions a day, as none is named"
+    )
     if info.team_count:
         place = f", yours is {info.user_rank}." if info.user_rank else ""
         yield line("teams", f"{info.team_count:,}{place}")
@@ -221,9 +223,7 @@ def _found(
     detected = intake.detect(workspace, given)
     yield from detected.lines
     with staging(workspace) as staged:
-        competition = read_competition(
-            detected.spec, files.train, files.test, files.sample, metric=detected.metric
-        )
+        competition = read_competition(detected.spec, files.train, files.test, files.sample, metric=detected.metric)
         intake.check_folds(competition)
         yield from intake.describe(competition, None)
         stage_files(files, folder, staged)
