@@ -140,7 +140,8 @@ class KaggleClient:
         """
         with self._plain() as session:
             response = session.put(address, data=content)
-            if response.status_code not in (200, 201):
+            # A sign-in page of the network says 200 to everything.
+            if response.status_code not in (200, 201) or "html" in str(response.headers.get("Content-Type")):
                 self.check(response)
                 raise AnswerError(Answer(503, "the file was not taken", ""), None)
 

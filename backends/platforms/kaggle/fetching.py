@@ -122,7 +122,7 @@ class _Part:
     def _fill(self, response: Any, remote: Remote, have: int) -> None:
         with self._open("ab" if have else "wb") as file:
             self._progress(remote.name, have, remote.size)
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in self._client.sdk.chunks(response, _CHUNK):
                 self._write(file, chunk)
                 have += len(chunk)
                 self._progress(remote.name, have, remote.size)

@@ -20,7 +20,7 @@ SOURCE_CHARS = 200_000
 MESSAGE_CHARS = 20_000
 MOST_MESSAGES = 500
 PAGE = 100
-_REF = re.compile(r"([\w.-]+)/([\w.-]+)")
+_REF = re.compile(r"([\w-]+)/([\w-]+)")
 _DEEPEST = 20
 
 

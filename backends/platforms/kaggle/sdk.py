@@ -7,7 +7,7 @@ leaned on here and nowhere else; tests/test_kaggle_client.py pins them for the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
@@ -25,6 +25,7 @@ from kagglesdk.kernels.types.kernels_enums import KernelsListSortType, KernelsLi
 from kagglesdk.users.services.account_service import AccountClient
 from kagglesdk.users.types import account_service as account_types
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 __all__ = [
     "BearerAuth",
@@ -36,6 +37,7 @@ __all__ = [
     "SubmissionSortBy",
     "TopicListSortBy",
     "account_types",
+    "chunks",
     "competition_types",
     "kernel_types",
     "requests",
@@ -65,6 +67,19 @@ def timed_session(connect: float, read: float) -> Any:
     for scheme in ("https://", "http://"):
         session.mount(scheme, _TimedAdapter(connect, read))
     return session
+
+
+def chunks(response: Any, most: int) -> Iterator[bytes]:
+    """What arrives, as it arrives: nothing that came before a line breaks is lost.
+
+    Raises:
+        RequestException: It breaks.
+    """
+    try:
+        while data := response.raw.read1(most, decode_content=True):
+            yield data
+    except HTTPError as error:
+        raise requests.ConnectionError(str(error)) from None
 
 
 class _Http(KaggleHttpClient):  # type: ignore[misc]
