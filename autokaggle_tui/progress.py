@@ -21,6 +21,8 @@ from backends.platforms.base import Progress as Told
 
 STEP = 0.1
 """Without a terminal, a line for each such share of a file."""
+LEAST_BYTES = 1_000_000
+"""But none for less."""
 STEP_BYTES = 50_000_000
 """And of one whose size is not known, for each so many bytes."""
 
@@ -50,20 +52,18 @@ def download_progress(console: Console) -> Iterator[Told]:
 
 
 class _Lines:
-    """A line when a file begins, one for each step of it, and one when it is complete."""
+    """A line for each step of a file, and one when it is complete."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._told: dict[str, int] = {}
 
     def __call__(self, name: str, there: int, size: int | None) -> None:
-        step = max(int(size * STEP), 1) if size else STEP_BYTES
-        reached = there // step
+        step = STEP_BYTES if size is None else max(int(size * STEP), LEAST_BYTES)
         done = size is not None and there >= size
-        if self._told.get(name) == reached and not done:
+        reached = -1 if done else there // step
+        if self._told.get(name, 0) == reached:
             return
-        if done and self._told.get(name) == -1:
-            return
-        self._told[name] = -1 if done else reached
+        self._told[name] = reached
         whole = f" of {size_text(size)}" if size is not None else ""
         self._console.print(f"download    {name}: {size_text(there)}{whole}", markup=False, highlight=False)

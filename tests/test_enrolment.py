@@ -291,11 +291,17 @@ def screen(tmp_path: Path) -> Callable[[], str]:
 def test_without_a_terminal_a_download_is_told_in_few_lines(tmp_path: Path, screen: Callable[[], str]):
     with (tmp_path / "out").open("w") as file, download_progress(Console(file=file)) as tell:
         for done in range(0, 1001):
-            tell("bank-churn.zip", done * 1000, 1_000_000)
-        tell("odd.bin", 10, None)
+            tell("bank-churn.zip", done * 20_000 * 2**20 // 10**6, 20 * 2**20)
+        tell("train.csv", 512, 1024)
+        tell("train.csv", 1024, 1024)
+        tell("odd.bin", 60 * 2**20, None)
     lines = screen().splitlines()
-    assert lines[0].startswith("download    bank-churn.zip: 0 kB of 1.0 MB") and len(lines) == 12
-    assert lines[-2] == "download    bank-churn.zip: 1.0 MB of 1.0 MB" and "odd.bin" in lines[-1]
+    assert lines[0] == "download    bank-churn.zip: 2.0 MB of 20 MB" and len(lines) == 12
+    assert lines[9:] == [
+        "download    bank-churn.zip: 20 MB of 20 MB",
+        "download    train.csv: 1.0 kB of 1.0 kB",
+        "download    odd.bin: 60 MB",
+    ]
 
 
 def test_on_a_terminal_a_download_has_a_bar(tmp_path: Path, screen: Callable[[], str]):

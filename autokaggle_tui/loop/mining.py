@@ -29,13 +29,14 @@ async def mine(campaign: Campaign, library: Library, round: int) -> None:
     if library.research is None or registry.done_phase(round, "research") is not None:
         return
     known = {kernel.ref: kernel for kernel in public_kernels(registry)}
-    fresh = 0
+    # A round that begins again after a crash reads no more than it would have.
+    fresh = sum(kernel.round == round for kernel in known.values())
     try:
         listed = {sort: await _listed(library, sort, round) for sort in get_args(KernelSort)}
         places = {info.ref: place for place, info in enumerate(listed["score"], start=1)}
         known = {ref: replace(kernel, place=places.get(ref)) for ref, kernel in known.items()}
         for info in _best(list(listed.values())):
-            if fresh == NEW:
+            if fresh >= NEW:
                 break
             if info.ref in known and library.read_in(info) is not None:
                 known[info.ref] = replace(known[info.ref], votes=info.votes)
