@@ -15,7 +15,7 @@ from experiments.files import make_folder, write_atomic
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SAMPLE = "sample_submission"
-_PACKED = (".zip", ".gz")
+PACKED = (".csv.zip", ".parquet.zip")
 _MEDIA = {
     "images": frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".nii", ".webp"}),
     "sound": frozenset({".wav", ".mp3", ".ogg", ".flac"}),
@@ -51,7 +51,7 @@ def check_kind(files: Sequence[RemoteFile]) -> None:
         if count > _FEW:
             raise _unbuilt(f"the competition is about {kind} ({count} such files are listed)")
     tables = [name for file in files if (name := _unpacked(file.name.casefold())).endswith(SUFFIXES)]
-    packed = any(ending in _PACKED for ending in endings)
+    packed = ".zip" in endings
     if files and not tables and not packed:
         raise _unbuilt(f"its data hold no table (they are {_named([file.name for file in files])})")
 

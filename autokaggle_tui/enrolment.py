@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autokaggle_tui.datafiles import DataFiles, check_kind, find_files, stage_files
+from autokaggle_tui.datafiles import PACKED, DataFiles, check_kind, find_files, stage_files
 from autokaggle_tui.groundwork import (
     check_data_folder,
     check_options,
@@ -134,7 +134,7 @@ def enrol(
         there = False
         _check_room(folder, info)
         with progress as tell:
-            files = source.download(info.slug, folder, tell)
+            files = _unpacked(source.download(info.slug, folder, tell), tell)
         _mark(folder, info.slug, files)
     size = sum(path.stat().st_size for path in files)
     how = "fetched by an earlier call" if there else "downloaded and unpacked"
@@ -316,6 +316,24 @@ def _fetched(folder: Path, slug: str) -> tuple[Path, ...] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return tuple(files) if files and whole else None
+
+
+def _unpacked(files: Sequence[Path], tell: Progress) -> tuple[Path, ...]:
+    """The files, with tables in the place of archives that hold one each (``train.csv.zip``, as older data have it).
+
+    Raises:
+        PlatformError: An archive is damaged, or does not fit the disk.
+    """
+    from backends.platforms.kaggle.unpacking import unpack
+
+    found: list[Path] = []
+    for path in files:
+        if path.name.casefold().endswith(PACKED):
+            found += unpack(path, path.parent, None, tell)
+            path.unlink()
+        else:
+            found.append(path)
+    return tuple(dict.fromkeys(found))
 
 
 def _mark(folder: Path, slug: str, files: Sequence[Path]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,16 @@ def test_what_cannot_be_told_is_asked_for_and_nothing_is_fetched_twice(tmp_path:
     assert any("test lacks 'score', so no model may use it" in line for line in lines)
 
 
+def test_tables_that_are_packed_one_by_one_are_unpacked(tmp_path: Path):
+    files = churn()
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("train.csv", files.pop("train.csv"))
+    lines = init(tmp_path, Shelf(INFO, files | {"train.csv.zip": packed.getvalue()}))
+    assert "train.csv" in said(lines, "files") and ".zip" not in said(lines, "files")
+    assert (tmp_path / "data/train.csv").read_bytes() == churn()["train.csv"]
+
+
 def test_a_metric_that_nobody_knows_is_asked_for_before_anything_is_fetched(tmp_path: Path):
     shelf = Shelf(replace(INFO, evaluation_metric="Mean Columnwise MCRMSE", pages={}), churn())
     with pytest.raises(MetricError, match="Mean Columnwise MCRMSE") as caught:
@@ -217,8 +229,8 @@ def test_folds_follow_time_where_test_comes_later(tmp_path: Path):
 def test_a_ranking_takes_its_k_from_the_sample(tmp_path: Path):
     files = churn()
     kinds = np.resize(["a", "b", "c", "d"], 200)
-    train = pd.read_csv(pd.io.common.BytesIO(files["train.csv"])).assign(Exited=kinds)
-    sample = pd.read_csv(pd.io.common.BytesIO(files["sample_submission.csv"])).assign(Exited="a b")
+    train = pd.read_csv(BytesIO(files["train.csv"])).assign(Exited=kinds)
+    sample = pd.read_csv(BytesIO(files["sample_submission.csv"])).assign(Exited="a b")
     files |= {
         "train.csv": train.to_csv(index=False).encode(),
         "sample_submission.csv": sample.to_csv(index=False).encode(),
