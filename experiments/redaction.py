@@ -53,7 +53,7 @@ class Redactor:
 
     def with_secret(self, name: str, value: str) -> Redactor:
         """One that hides another value as well."""
-        return Redactor((*self._secrets, (name, value)))
+        return self if (name, value) in self._secrets else Redactor((*self._secrets, (name, value)))
 
     def hide(self, text: str) -> str:
         """The text without the values."""

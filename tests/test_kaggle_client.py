@@ -74,12 +74,17 @@ def test_a_refused_credential_is_named_with_those_that_it_hides(server: KaggleSe
             1,
         ),
         (Fault("status", 403, "no", "RulesAcceptanceRequired"), "rules", "rules of tumours-s1e1 are not accepted", 1),
-        (RATE, "rate", "Kaggle has no time for the competition tumours-s1e1: Too many requests.", 3),
-        (Fault("status", 500, "Oops"), "server", "Kaggle failed at the competition tumours-s1e1 (HTTP 500): Oops.", 3),
+        (RATE, "rate", "did not answer for the competition tumours-s1e1 (HTTP 429): Too many requests.", 3),
+        (
+            Fault("status", 500, "Oops"),
+            "server",
+            "could not answer for the competition tumours-s1e1 (HTTP 500): Oops.",
+            3,
+        ),
         (Fault("status", 503, "Oops"), "server", "(HTTP 503)", 3),
         (Fault("status", 418, "Tea"), "other", "Kaggle refused the competition tumours-s1e1 (HTTP 418): Tea.", 1),
         (DROP, "network", "could not be asked for the competition tumours-s1e1", 3),
-        (Fault("page"), "server", "was not Kaggle's", 3),
+        (Fault("page"), "server", "is not Kaggle's answer", 3),
     ],
 )
 def test_what_the_user_is_told(server: KaggleServer, fault: Fault, kind: str, message: str, calls: int) -> None:
@@ -105,7 +110,7 @@ def test_pauses_are_as_long_as_kaggle_asks_and_no_longer_than_bearable(server: K
     KaggleSource(client_of(server, patience)).competition(server.task.slug)
     assert slept == [7.0, 4.0]
     server.fail("GetCompetition", Fault("status", 429, headers={"Retry-After": "3600"}))
-    with pytest.raises(PlatformError, match="no time"):
+    with pytest.raises(PlatformError, match="asked too often"):
         KaggleSource(client_of(server, patience)).competition(server.task.slug)
     assert len(slept) == 2
 

@@ -1,6 +1,7 @@
 """Submissions to Kaggle: each file at most once, whatever breaks; and what comes back."""
 
 import os
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from backends.platforms.base import Platform, Receipt
-from backends.platforms.kaggle.platform import KagglePlatform, describe
+from backends.platforms.kaggle.platform import describe
 from experiments.errors import PlatformError
+from experiments.files import sha256_file
 from tests.emulators.kaggle import DROP, DROP_AFTER, KEY, NOON, RATE, TEAM, USER, Fault, KaggleServer
 from tests.kaggles import HASTY, platform_of, server, submission
 
@@ -105,6 +107,34 @@ def test_before_the_submission_all_may_be_tried_again(
     assert not error.value.maybe_sent and error.value.passing and len(server.ledger) == 1
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_breaks_each_token_is_taken_once(server: KaggleServer, tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    server.daily_limit = 100
+    platform = platform_of(server)
+    faults = [DROP, DROP_AFTER, RATE, Fault("status", 500), Fault("status", 401, "no"), Fault("page")]
+    for number in range(8):
+        server.heal()
+        for name in ("ListSubmissions", "StartSubmissionUpload", "Put", "CreateSubmission"):
+            server.fail(name, *draw.choices(faults, k=draw.choice([0, 0, 0, 1, 2, 5])))
+        server.lag = draw.choice([0, 0, 2])
+        taken = len(server.ledger)
+        try:
+            receipt = hand_in(platform, server, tmp_path, f"t{number}", number)
+        except PlatformError as error:
+            arrived = len(server.ledger) > taken
+            assert error.maybe_sent or not arrived
+            server.heal()
+            # As much later as a list may lag, it says whether it arrived.
+            found = [platform.find(f"t{number}") for _ in range(3)][-1]
+            assert (found is not None) == arrived
+            assert hand_in(platform, server, tmp_path, f"t{number}", number).state == "accepted"
+        else:
+            assert receipt.state == "accepted" and receipt.ref == str(server.ledger[-1].ref)
+        assert len(server.ledger) == number + 1
+        assert server.ledger[-1].description.startswith(f"ak:t{number} ")
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -156,8 +186,6 @@ def test_a_submission_that_kaggle_cannot_score_says_why(server: KaggleServer, tm
     platform = platform_of(server)
     file = tmp_path / "short.csv"
     file.write_text("id,malignant\n1,0.5\n")
-    from experiments.files import sha256_file
-
     assert platform.submit(file, "bad", sha256_file(file), NOON).state == "accepted"
     found = platform.find("bad")
     assert (found.scoring, found.public_score, found.message) == ("error", None, "Submission must have 142 rows")
@@ -199,11 +227,6 @@ def test_private_scores_show_after_the_deadline(server: KaggleServer, tmp_path: 
 def test_the_mark_survives_a_description_that_is_cut() -> None:
     assert describe("abc", "0" * 64, "x" * 500).startswith(f"ak:abc sha256:{'0' * 64} xxx")
     assert len(describe("abc", "0" * 64, "x" * 500)) <= 250
-
-
-def test_it_is_a_platform(server: KaggleServer) -> None:
-    platform: Platform = KagglePlatform(server.task.slug, platform_of(server)._client)
-    assert platform.name == "kaggle"
 
 
 def test_kaggles_own_command_line_works_with_the_emulator(server: KaggleServer, tmp_path: Path) -> None:

@@ -129,9 +129,10 @@ def test_without_the_rules_the_data_are_not_given(server: KaggleServer, tmp_path
         ([("a\\..\\train.csv", b"x")], "would not stay in its folder"),
         ([("C:train.csv", b"x")], "would not stay in its folder"),
         ([(".bashrc", b"x")], "would not stay in its folder"),
+        ([("train.csv", b"x"), ("./train.csv", b"y")], "is in it twice"),
         ([(link(), b"/etc/passwd")], "would not stay in its folder"),
-        ([("train.csv", b"0" * 5_000_000)], "where Kaggle lists"),
-        ([("extra.csv", b"x")], "Kaggle lists none"),
+        ([("train.csv", b"0" * 5_000_000)], "5,000,000 bytes where Kaggle lists"),
+        ([], "it is empty"),
     ],
 )
 def test_an_archive_can_do_no_harm(server: KaggleServer, tmp_path: Path, members: list, why: str) -> None:

@@ -27,7 +27,7 @@ REFRESH, RENEWED = "KGRT_fedcba9876543210fedcba9876543210", "KGAT_fedcba98765432
 TEAM = "Ada Lovelace"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE_SIZE, LARGEST_PAGE = 20, 200
-RATE = Fault("status", 429, "Too many requests", "RESOURCE_EXHAUSTED", {"Retry-After": "0"})
+RATE = Fault("status", 429, "Too many requests", headers={"Retry-After": "0"})
 DROP, DROP_AFTER = Fault("drop"), Fault("drop after")
 _CAPITAL = re.compile("([A-Z])")
 
@@ -135,10 +135,10 @@ class KaggleServer:
             if call is None:
                 raise RefusedError(404, f"Method not found: {name}")
             if name not in ("IntrospectToken", "GenerateAccessToken") and not self._known(authorization):
-                raise RefusedError(401, "Unauthenticated", "UNAUTHENTICATED")
+                raise RefusedError(401, "Unauthenticated")
             if body.get("competitionName") not in (None, self.task.slug):
                 # As Kaggle answers a misspelled name.
-                raise RefusedError(403, "Permission 'competitions.get' was denied", "PERMISSION_DENIED")
+                raise RefusedError(403, "Permission 'competitions.get' was denied")
             return call(body)
 
     def put(self, place: str, content: bytes) -> None:
@@ -169,7 +169,7 @@ class KaggleServer:
 
     def _rpc_generate_access_token(self, body: dict[str, Any]) -> dict[str, Any]:
         if body.get("refreshToken") != REFRESH:
-            raise RefusedError(401, "The refresh token is not valid", "UNAUTHENTICATED")
+            raise RefusedError(401, "The refresh token is not valid")
         return {"token": RENEWED, "expiresIn": 43_200, "userName": USER}
 
     def _rpc_list_competitions(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -248,11 +248,11 @@ class KaggleServer:
         if self.kernels_only:
             # Kaggle says both in one breath.
             said = "This competition only accepts Submissions from Notebooks."
-            raise RefusedError(400, f"Submission not allowed: {f'{limit} tomorrow UTC. ' if spent else ''}{said}")
+            raise RefusedError(400, f"Submission not allowed: {f'{limit} UTC. ' if spent else ''}{said}")
         if self.closed:
-            raise RefusedError(400, "Submission not allowed: Submissions are closed for this competition.")
+            raise RefusedError(400, "Submission not allowed:  Submissions have been disabled for this competition.")
         if spent:
-            raise RefusedError(400, f"Submission not allowed: {limit} tomorrow UTC (4.2 hours from now).")
+            raise RefusedError(400, f"Submission not allowed: {limit} UTC (4.2 hours from now).")
         name, content = self._uploads.get(body.get("blobFileTokens", ""), ("", None))
         if content is None:
             raise RefusedError(400, "Submission not allowed: the file was not uploaded")

@@ -50,6 +50,15 @@ class RefusedError(Exception):
         self.status, self.message, self.reason, self.headers = status, message, reason, headers or {}
 
 
+_STATUS = {
+    400: "FAILED_PRECONDITION",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+}
+
+
 class Kaggle(Protocol):
     """Who answers."""
 
@@ -167,7 +176,8 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def _refuse(self, refusal: RefusedError) -> None:
-        error = {"code": refusal.status, "message": refusal.message, "status": refusal.reason}
+        status = _STATUS.get(refusal.status, "INTERNAL")
+        error: dict[str, Any] = {"code": refusal.status, "message": refusal.message, "status": status}
         if refusal.reason:
             error["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": refusal.reason}]
         headers = {"Content-Type": "application/json; charset=utf-8", **refusal.headers}

@@ -120,6 +120,9 @@ class KaggleClient:
             PlatformError: It failed; the message holds no credential, nor does any error behind it.
         """
         tried = 0
+        if not again:
+            # On a connection that was closed meanwhile nobody could tell whether the call arrived.
+            self._threads.services = None
         while True:
             tried += 1
             error, wait = self._try(what, make, slug)
@@ -142,8 +145,9 @@ class KaggleClient:
             response = session.put(address, data=content)
             # A sign-in page of the network says 200 to everything.
             if response.status_code not in (200, 201) or "html" in str(response.headers.get("Content-Type")):
-                self.check(response)
-                raise AnswerError(Answer(503, "the file was not taken", ""), None)
+                # Whatever its storage has against an address, another one may be better.
+                said = f"its storage did not take the file, HTTP {response.status_code}"
+                raise AnswerError(Answer(503, said, ""), retry_after(response.headers))
 
     def get(self, address: str, headers: Mapping[str, str]) -> Any:
         """An open response with the file behind an address that Kaggle named; unsigned.

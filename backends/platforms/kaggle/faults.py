@@ -20,7 +20,7 @@ _RULES = re.compile(
 _LIMIT = re.compile(r"daily submission (allowance|limit)|submission limit|maximum number of submissions", re.IGNORECASE)
 _NOTEBOOKS = re.compile(r"only accepts? submissions? from notebooks|notebooks?[- ]only|code competition", re.IGNORECASE)
 _CLOSED = re.compile(
-    r"submissions? (is|are) (closed|disabled|not (being )?accepted)|not accepting (late )?submissions"
+    r"submissions? (is|are|have been) (closed|disabled|not (being )?accepted)|not accepting (late )?submissions"
     r"|competition (has |is )?(ended|closed|over)|deadline (has )?passed",
     re.IGNORECASE,
 )
@@ -107,12 +107,12 @@ def answer_error(answer: Answer, what: str, slug: str, credentials: Credentials)
     hints = {
         "limit": "The next submission is possible after midnight UTC.",
         "closed": "Nothing can be handed in any more.",
-        "rate": "Kaggle asks for fewer calls: wait some minutes.",
+        "rate": "Wait some minutes; other programs that use the same account count too.",
         "server": "Kaggle has a problem of its own; it usually passes. Try again later.",
     }
-    words = {"rate": "has no time for", "server": "failed at"}.get(fault, "refused")
-    status = f" (HTTP {answer.status})" if fault in ("server", "other") else ""
-    return error(f"Kaggle {words} {what}{status}{said}", hints.get(fault, ""), "")
+    words = {"rate": "is asked too often and did not answer for", "server": "could not answer for"}
+    status = f" (HTTP {answer.status})" if fault in ("rate", "server", "other") else ""
+    return error(f"Kaggle {words.get(fault, 'refused')} {what}{status}{said}", hints.get(fault, ""), "")
 
 
 def unreachable(what: str, endpoint: str, why: str, *, maybe_sent: bool) -> PlatformError:
@@ -128,7 +128,7 @@ def unreachable(what: str, endpoint: str, why: str, *, maybe_sent: bool) -> Plat
 def garbled(what: str, *, maybe_sent: bool) -> PlatformError:
     """What came was not Kaggle's answer."""
     return PlatformError(
-        f"The answer to {what} was not Kaggle's: it cannot be read.",
+        f"What came for {what} is not Kaggle's answer: it cannot be read.",
         hint="A proxy or a sign-in page of the network may be in between; or the server has a problem that passes.",
         fault="server",
         maybe_sent=maybe_sent,

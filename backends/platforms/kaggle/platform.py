@@ -215,7 +215,7 @@ def _sent(row: answers.Submission) -> Sent:
     scoring = _SCORED.get(row.status.upper().rpartition(".")[2], "pending")
     message = {
         "pending": "Kaggle is scoring it.",
-        "complete": "scored",
+        "complete": "Kaggle scored it.",
         "error": one_line(row.error_description) or "Kaggle could not score it and gave no reason.",
     }[scoring]
     final = row.public_score if scoring == "complete" else None

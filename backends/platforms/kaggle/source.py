@@ -95,8 +95,8 @@ class KaggleSource:
         path, name = fetch(self._client, slug, place, tell)
         if not zipfile.is_zipfile(path):
             return (_alone(path, folder / _file_name(name, slug)),)
-        sizes = {file.name: file.size for file in files if file.size is not None}
-        announced = sizes if complete and len(sizes) == len(files) > 0 else None
+        sizes = [file.size for file in files if file.size is not None]
+        announced = sum(sizes) if complete and len(sizes) == len(files) > 0 else None
         try:
             return unpack(path, folder, announced, tell)
         except UnfitError:

@@ -6,7 +6,6 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from backends.platforms.base import Progress
@@ -15,6 +14,8 @@ from experiments.files import published
 
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
+_LOOSE = 1 << 20
+"""Bytes that more may be there than Kaggle lists: it rounds the sizes of some."""
 _SPARE = 64 << 20
 """Bytes that must stay free on the disk."""
 _BAD = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -24,11 +25,11 @@ class UnfitError(PlatformError):
     """The archive itself is what is wrong."""
 
 
-def unpack(archive: Path, folder: Path, announced: Mapping[str, int] | None, progress: Progress) -> tuple[Path, ...]:
+def unpack(archive: Path, folder: Path, announced: int | None, progress: Progress) -> tuple[Path, ...]:
     """Unpack a zip archive file by file; each appears under its name when it is complete.
 
     Args:
-        announced: Size in bytes of each file, by name; None when it is not known.
+        announced: All bytes that the files have together; None when it is not known.
 
     Returns:
         The files, sorted.
@@ -39,8 +40,11 @@ def unpack(archive: Path, folder: Path, announced: Mapping[str, int] | None, pro
     """
     try:
         with zipfile.ZipFile(archive) as packed:
-            members = _members(packed, announced)
-            _room(folder, sum(info.file_size for info in members.values()))
+            members = _members(packed)
+            size = sum(info.file_size for info in members.values())
+            if announced is not None and size > announced * 1.05 + _LOOSE:
+                raise _unfit(f"it holds {size:,} bytes where Kaggle lists {announced:,}")
+            _room(folder, size)
             made = []
             for name, info in members.items():
                 target = folder / name
@@ -60,7 +64,7 @@ def unpack(archive: Path, folder: Path, announced: Mapping[str, int] | None, pro
     return tuple(sorted(made))
 
 
-def _members(packed: zipfile.ZipFile, announced: Mapping[str, int] | None) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def _members(packed: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
     found: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for info in packed.infolist():
         name = PurePosixPath(info.filename)
@@ -73,10 +77,9 @@ def _members(packed: zipfile.ZipFile, announced: Mapping[str, int] | None) -> di
             raise _unfit(f"{info.filename!r} in it has a password")
         if name in found:
             raise _unfit(f"{info.filename!r} is in it twice")
-        if announced is not None and info.file_size > announced.get(str(name), 0):
-            told = f"{announced[str(name)]:,}" if str(name) in announced else "none"
-            raise _unfit(f"{info.filename!r} in it has {info.file_size:,} bytes where Kaggle lists {told}")
         found[name] = info
+    if not found:
+        raise _unfit("it is empty")
     return found
 
 
