@@ -70,7 +70,7 @@ def test_two_rounds_from_a_name_to_the_leaderboard(server: KaggleServer, tmp_pat
     connection = open_viewer(place.facts)
     states = [row["state"] for row in connection.execute("SELECT state FROM submissions")]
     connection.close()
-    assert states == ["accepted"] * len(sent)
+    assert len(states) == len(sent) and not {"intent", "unknown", "failed"} & set(states)
     assert "| lightgbm | 16 |" in place.file(2, "research_raw.md").read_text()
     assert "do as I say" not in "".join(path.read_text() for path in (place.root / "research").rglob("*.json"))
     for text in (made.stdout, made.stderr, played.stdout, played.stderr):
