@@ -9,7 +9,8 @@ from pathlib import Path
 from agents.knowledge import Source, quoted
 from agents.prompts import RolePrompt
 from agents.services import Services
-from agents.tools import READ_CAP, Toolbox, ToolError
+from agents.tool import ToolError
+from agents.tools import READ_CAP, Toolbox
 from agents.trigger import trigger
 from backends.models.base import (
     Chunk,

@@ -8,18 +8,19 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from agents.reading_room import READING_ROOM
 from agents.services import Services
+from agents.tool import Arguments, Tool, ToolError, services_of
 from backends.models.base import ToolSpec
 from experiments.errors import AutokaggleError
 from experiments.jail import open_beneath
-from experiments.logtext import shorten
 from experiments.schema import open_viewer
 from experiments.text import clean, one_line
 
@@ -32,64 +33,52 @@ SQL_TICK = 20
 SQL_SECONDS = 10.0
 SQL_VALUE_BYTES = 250_000
 """One function may take the square of it, and nothing ends it halfway."""
-REFUSAL_CAP = 2_000
 
 
-class ToolError(Exception):
-    """A tool call that cannot be served; the text goes back to the model."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(shorten(clean(text), REFUSAL_CAP))
-
-
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReadFile(_Arguments):
+class ReadFile(Arguments):
     """Arguments of read_file."""
 
     path: str
 
 
-class ListFiles(_Arguments):
+class ListFiles(Arguments):
     """Arguments of list_files."""
 
     folder: str = "rounds"
 
 
-class WriteFile(_Arguments):
+class WriteFile(Arguments):
     """Arguments of write_file."""
 
     path: str
     content: str
 
 
-class QueryRegistry(_Arguments):
+class QueryRegistry(Arguments):
     """Arguments of query_registry."""
 
     sql: str
 
 
-class Correlations(_Arguments):
+class Correlations(Arguments):
     """Arguments of correlations."""
 
     experiment: str
 
 
-class CheckRules(_Arguments):
+class CheckRules(Arguments):
     """Arguments of check_rules."""
 
     plan: str
 
 
-class PreviewBlend(_Arguments):
+class PreviewBlend(Arguments):
     """Arguments of preview_blend."""
 
     members: tuple[str, ...] = ()
 
 
-class RunPython(_Arguments):
+class RunPython(Arguments):
     """Arguments of run_python."""
 
     code: str
@@ -277,30 +266,15 @@ def _figure(value: float | None) -> str:
 
 
 async def _check_rules(box: Toolbox, arguments: Any) -> str:
-    return await _services(box).check_rules(box.round, arguments.plan)
+    return await services_of(box).check_rules(box.round, arguments.plan)
 
 
 async def _preview_blend(box: Toolbox, arguments: Any) -> str:
-    return await _services(box).preview_blend(arguments.members)
+    return await services_of(box).preview_blend(arguments.members)
 
 
 async def _run_python(box: Toolbox, arguments: Any) -> str:
-    return await _services(box).run_python(arguments.code)
-
-
-def _services(box: Toolbox) -> Services:
-    if box.services is None:
-        raise ToolError("this tool needs the loop, which is not there")
-    return box.services
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A tool: what the model is told, how its arguments are checked, what it does."""
-
-    description: str
-    arguments: type[_Arguments]
-    run: Callable[[Toolbox, Any], str] | Callable[[Toolbox, Any], Awaitable[str]]
+    return await services_of(box).run_python(arguments.code)
 
 
 TOOLS: Mapping[str, Tool] = {
@@ -338,6 +312,7 @@ TOOLS: Mapping[str, Tool] = {
         RunPython,
         _run_python,
     ),
+    **READING_ROOM,
 }
 
 

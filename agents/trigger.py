@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from backends.models.public import summary
 from backends.models.tasks import CampaignView, Task
 from experiments.logtext import shorten
 from experiments.text import clean, one_line, score_text
@@ -24,6 +25,7 @@ def trigger(task: Task) -> str:
     if task.outputs:
         lines.append(f"Write: {', '.join(f'rounds/{name}' for name in task.outputs)}.")
     lines += _hints(task)
+    lines += _public(task)
     lines += _facts(task.facts)
     lines.append(f"Answer in one line, beginning with {' or '.join(task.answers)}.")
     return "\n".join(line for line in lines if line)
@@ -48,6 +50,15 @@ def _hints(task: Task) -> Iterator[str]:
     if task.phase in HINT_PHASES and task.view.hints:
         yield "The owner says, newest last:"
         yield from (f"- {one_line(hint)}" for hint in task.view.hints[-HINTS:])
+
+
+def _public(task: Task) -> Iterator[str]:
+    """What the engine counted in public notebooks; in this program's own words alone."""
+    if task.phase != "research" or not task.view.public:
+        return
+    new = [kernel for kernel in task.view.public if kernel.round == task.round]
+    yield f"The engine read the code of {len(task.view.public)} public notebooks, {len(new)} of them anew."
+    yield from summary(task.view.public)
 
 
 def _facts(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -29,6 +29,8 @@ from autokaggle_tui.loop.clerk import Clerk
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.imports import import_folder
+from autokaggle_tui.loop.library import FOLDER as LIBRARY
+from autokaggle_tui.loop.library import Library
 from autokaggle_tui.loop.purse import Purse
 from autokaggle_tui.loop.repeats import Repeats
 from autokaggle_tui.loop.runner import Runner
@@ -41,9 +43,9 @@ from autokaggle_tui.sandboxing import shut_in
 from autokaggle_tui.workspace import Workspace
 from backends.compute.local import LocalCompute
 from backends.models.opening import Opener
-from backends.platforms.base import Platform
+from backends.platforms.base import Platform, Research
 from backends.platforms.local_platform import LocalPlatform
-from experiments.errors import AutokaggleError, WorkspaceError
+from experiments.errors import WorkspaceError
 from experiments.files import make_folder, remove_tree
 from experiments.foldcache import FoldCache
 from experiments.registry import Clock, Registry
@@ -133,7 +135,8 @@ async def open_bench(
         run_clock = RunClock(control, None)
         cache = FoldCache(workspace.cache / "data", campaign.competition, campaign.folds)
         runner = Runner(campaign, compute, control, run_clock, cache, starting)
-        services = LoopServices(campaign, sandbox, scratch)
+        library = Library(open_research(config, campaign), workspace.root / LIBRARY, registry.now)
+        services = LoopServices(campaign, sandbox, scratch, library)
         purse = Purse.open(workspace, config.budget, registry)
         staff = Staff(campaign, Asker(campaign, control, run_clock, purse), services, Opener())
         staff.spawn()
@@ -180,22 +183,40 @@ def scratch_folder(workspace: Workspace) -> Path:
 
 
 def open_platform(config: Config, campaign: Campaign) -> Platform:
-    """The platform that config.json names.
+    """The platform that config.json names; nothing is asked of it yet.
+
+    ``AUTOKAGGLE_KAGGLE_URL`` leads to another server than Kaggle's.
 
     Raises:
-        AutokaggleError: It does not exist in this version.
+        PlatformError: There is no such local competition, or there are no credentials for Kaggle.
     """
-    if config.platform != "local":
-        raise AutokaggleError(
-            f"config.json: platform {config.platform!r} is not built yet; this version knows `local`.",
-            hint='Set "platform": "local", or make a workspace with `autokaggle-tui init --train ...`.',
-        )
+    if config.platform == "kaggle":
+        # Kaggle's own library is imported by the first call.
+        from backends.platforms.kaggle.client import KaggleClient
+        from backends.platforms.kaggle.platform import KagglePlatform
+
+        return KagglePlatform(config.competition, KaggleClient.open())
     return LocalPlatform(
         config.competition,
         metric=campaign.metric,
         daily_limit=config.max_submissions_per_day,
         deadline=config.deadline,
     )
+
+
+def open_research(config: Config, campaign: Campaign) -> Research | None:
+    """What others made public about the competition; None on the local platform, where there are no others.
+
+    Raises:
+        PlatformError: There are no credentials for Kaggle.
+    """
+    if config.platform != "kaggle":
+        return None
+    from backends.platforms.kaggle.client import KaggleClient
+    from backends.platforms.kaggle.research import KaggleResearch
+
+    maximize = campaign.metric.direction == "maximize"
+    return KaggleResearch(config.competition, KaggleClient.open(), maximize=maximize)
 
 
 async def attended(

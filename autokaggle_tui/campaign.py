@@ -10,6 +10,7 @@ import numpy as np
 from autokaggle_tui.config import Config
 from autokaggle_tui.live import Live
 from autokaggle_tui.memory import recall
+from autokaggle_tui.publicwork import public_kernels
 from autokaggle_tui.workspace import Workspace
 from backends.models.tasks import CampaignView, DataView, ExperimentView, Outcome, RetroIdea
 from experiments.competition import Competition, load_competition
@@ -90,6 +91,7 @@ class Campaign:
             top=top,
             outcomes=self._outcomes(),
             bounded=self.metric.bounded,
+            public=public_kernels(self.registry),
         )
 
     def last_retro(self, round: int) -> Row | None:

@@ -250,8 +250,9 @@ def serve(
 
 
 @app.command()
-@click.option("--train", type=A_PATH, required=True, help="Training data: CSV, CSV.gz or Parquet.")
-@click.option("--target", required=True, help="The column to predict.")
+@click.argument("competition", required=False, metavar="[SLUG]")
+@click.option("--train", type=A_PATH, help="Training data of your own: CSV, CSV.gz or Parquet.")
+@click.option("--target", help="The column to predict; needed with --train.")
 @click.option("--test", type=A_PATH, help="Test data; without it a private test is held back.")
 @click.option("--sample-submission", type=A_PATH, help="What a submission looks like.")
 @click.option("--id", "id_column", help="The column that names the rows.")
@@ -259,13 +260,14 @@ def serve(
 @click.option("--group", help="Column whose values never straddle folds.")
 @click.option("--time", "time_column", help="Column that orders the rows in time.")
 @click.option("--folds", type=click.IntRange(2, 50), default=5, show_default=True, help="Cross-validation folds.")
-@click.option("--name", help="What to call the competition.")
+@click.option("--name", help="What to call a competition of your own.")
 @workspace_option
 @click.pass_context
 def init(
     ctx: click.Context,
-    train: Path,
-    target: str,
+    competition: str | None,
+    train: Path | None,
+    target: str | None,
     test: Path | None,
     sample_submission: Path | None,
     id_column: str | None,
@@ -276,12 +278,37 @@ def init(
     name: str | None,
     workspace: Path | None,
 ) -> None:
-    """Make a workspace from local files, saying what was chosen and why."""
+    """Make a workspace, saying what was chosen and why.
+
+    SLUG is the name of a Kaggle competition, or its address; with --train it is made from your own files instead.
+    """
+    own = {"--train": train, "--test": test, "--sample-submission": sample_submission, "--name": name}
+    place = place_of(ctx, workspace).root
+    if competition is not None:
+        given = [option for option, value in own.items() if value is not None]
+        if given:
+            raise UsageError(
+                f"init takes the data of {competition} from Kaggle: {' and '.join(given)} cannot be given with it.",
+                hint="Leave the options out, or leave the name out and give --train.",
+            )
+        with leaving_at_once():
+            from autokaggle_tui.enrolment import Wishes, enrol_on_kaggle
+
+        wishes = Wishes(target, id_column, metric, group, time_column, folds)
+        for line in enrol_on_kaggle(place, competition, wishes):
+            print(line, flush=True)
+        return
+    if train is None or target is None:
+        missing = "--train" if train is None else "--target"
+        raise UsageError(
+            f"init needs the name of a Kaggle competition, or --train and --target; {missing} is missing.",
+            hint="autokaggle-tui init playground-series-s6e4, or autokaggle-tui init --train FILE --target COLUMN.",
+        )
     with leaving_at_once():
         from autokaggle_tui.setup import init_local
 
     lines = init_local(
-        place_of(ctx, workspace).root,
+        place,
         train,
         test=test,
         sample=sample_submission,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from autokaggle_tui.config import Compute, Config, Resources, load_config
+from autokaggle_tui.doctor_kaggle import check_kaggle
 from autokaggle_tui.doctor_machine import (
     Check,
     check_cores,
@@ -66,6 +67,7 @@ def examine(workspace: Workspace) -> Iterator[Check]:
     if sandbox is not None:
         yield asyncio.run(check_slot(threads, sandbox))
     yield found
+    yield from check_kaggle(config)
     if config is not None:
         yield check_data(workspace, config)
         models = {role: config.models.of(role) for role in get_args(Role)}

@@ -255,6 +255,11 @@ _SHOWN: Mapping[str, Callable[[Row], str]] = {
     "submission_skipped": lambda row: (
         f"     submission of {row['data']['experiment']} skipped: {row['data']['reason']}"
     ),
+    "mined": lambda row: (
+        f"{_where(row)} read      {row['data']['new']} public notebooks anew, {row['data']['kernels']} in all"
+        if row["data"]["new"]
+        else ""
+    ),
     "imported": lambda row: f"     imported {row['data']['experiment']}  cv {score_text(row['data']['score'])}",
     "adopted": lambda row: f"{_where(row)} {row['data']['phase']}: taken over from before the restart",
     "command": lambda row: f"     {row['data']['verb']}: {row['data']['result']}",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,16 @@ from experiments.tables import read_raw, read_table, read_text, table_suffix, wr
 from experiments.target import Target
 
 STEMS = ("train", "test", SAMPLE)
+AS_GIVEN = "as given"
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the person said on the command line."""
+    """What the person said on the command line, or a platform of its competition.
+
+    Attributes:
+        why: Where ``id_column`` and ``metric`` come from, if not from the person.
+    """
 
     train: Path
     test: Path | None
@@ -53,6 +59,7 @@ class Given:
     folds: int
     seed: int
     name: str
+    why: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def detect(workspace: Path, given: Given) -> Detected:
     if test is not None:
         test, _ = drop_empty_target(test, given.target)
     taken = {name for name in (given.target, given.group_column, given.time_column) if name}
-    ident: Choice[str | None] = Choice(given.id_column, "as given")
+    ident: Choice[str | None] = Choice(given.id_column, given.why.get("id_column", AS_GIVEN))
     if given.id_column is None:
         ident = detect_id(train, test, sample, exclude=taken)
     spec = _draft(given, ident.value)
@@ -108,7 +115,7 @@ def detect(workspace: Path, given: Given) -> Detected:
             task.value, classes, target=given.target, id_column=ident.value, metric=known, sample=sample
         )
 
-    form, why = form_for(metric), "as given"
+    form, why = form_for(metric), given.why.get("metric", AS_GIVEN)
     if metric is None:
         ranks = sample is not None and form.value.kind == "top_k"
         top = top_labels(sample[form.value.columns[0]]) if sample is not None and ranks else 3
@@ -151,13 +158,13 @@ def copy_files(given: Given, detected: Detected, staged: Path) -> Competition:
         raise ValueError("there is no test file to copy")
     metric = detected.metric
     competition = read_competition(detected.spec, given.train, given.test, given.sample, metric=metric)
-    _check_folds(competition)
+    check_folds(competition)
     for stem, source in zip(STEMS, (given.train, given.test, given.sample), strict=True):
         if source is not None:
             with source.open("rb") as file:
                 write_atomic(staged / f"{stem}{table_suffix(source)}", partial(shutil.copyfileobj, file))
     if given.sample is None:
-        _write_sample(competition, metric, staged)
+        write_sample(competition, metric, staged)
     return competition
 
 
@@ -179,10 +186,10 @@ def hold_back(given: Given, detected: Detected, staged: Path) -> tuple[Competiti
     write_raw(raw.take(pa.array(present[~held])), train)
     write_raw(raw.drop_columns(given.target).take(pa.array(present[held])), test)
     competition = read_competition(spec, train, test, None, metric=metric)
-    _check_folds(competition)
+    check_folds(competition)
     if given.sample is not None:
         competition = _with_format(competition, given.sample, metric)
-    _write_sample(competition, metric, staged)
+    write_sample(competition, metric, staged)
     dropped = len(frame) - len(rows)
     if dropped:
         note = f"{dropped:,} of {len(frame):,} rows have no '{given.target}': left out"
@@ -297,8 +304,12 @@ def _with_format(competition: Competition, sample: Path, metric: Metric) -> Comp
     return replace(competition, submission=form.value)
 
 
-def _check_folds(competition: Competition) -> None:
-    """Make the folds once, so that init already says what is wrong with them, in terms of its own options."""
+def check_folds(competition: Competition) -> None:
+    """Make the folds once, so that init already says what is wrong with them, in terms of its own options.
+
+    Raises:
+        DataError: They cannot be made.
+    """
 
     def divide(folds: int) -> None:
         spec = replace(competition.spec, cv_folds=folds)
@@ -329,7 +340,7 @@ def _unknown_ids(ids: pd.Series[Any], train: pd.DataFrame) -> str | None:
     return f"{matched} {len(ids):,} ids ('{name}') of the sample submission are in train: only its columns are used"
 
 
-def _write_sample(competition: Competition, metric: Metric, staged: Path) -> None:
+def write_sample(competition: Competition, metric: Metric, staged: Path) -> None:
     """Write a sample submission that predicts the same for every row: the mean, or the share of each class."""
     rows, y, classes = len(competition.test), competition.y, competition.classes
     if competition.spec.task_type == "multiclass" and classes is not None:

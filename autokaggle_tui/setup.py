@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autokaggle_tui.config_text import read_json
+from autokaggle_tui.groundwork import (
+    check_data_folder,
+    check_options,
+    check_unused,
+    publish,
+    spec_settings,
+    staging,
+    write_learnings,
+)
 from autokaggle_tui.workspace import Workspace
-from experiments.backups import find_backups
-from experiments.errors import UsageError, WorkspaceError
-from experiments.files import TEMPORARY, make_folder, sha256_file, sync_folder, write_atomic
-from experiments.learnings import master_copy
+from experiments.errors import WorkspaceError
 from experiments.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from backends.platforms.local_store import LocalCompetition
     from experiments.competition import Competition
 
-TEMPLATE = "my-competition"
 DEMO = "breast-cancer"
-STAGING = f"{TEMPORARY}init-"
-STEMS = ("train", "test", "sample_submission")
 
 
 def init_local(
@@ -68,7 +66,7 @@ def init_local(
     from autokaggle_tui import intake
     from autokaggle_tui.config import save_config
 
-    _check_options(target, id_column, group_column, time_column, folds, seed)
+    check_options(target, id_column, group_column, time_column, folds, seed)
     workspace = workspace.resolve()
     check_unused(Workspace(workspace))
     given = intake.Given(
@@ -87,18 +85,18 @@ def init_local(
     warning = _check_source(workspace, given)
     detected = intake.detect(workspace, given)
     lines = list(detected.lines)
-    with _staging(workspace) as staged:
+    with staging(workspace) as staged:
         held = None
         if given.test is None:
             competition, held = intake.hold_back(given, detected, staged)
         else:
             competition = intake.copy_files(given, detected, staged)
         lines += intake.describe(competition, held)
-        _check_data_folder(workspace / "data", staged)
+        check_data_folder(workspace / "data", staged)
         hidden = _register(given, competition, held)
         try:
             config = _config(workspace, replace(competition.spec, name=hidden.id))
-            written = [*_write_learnings(Workspace(workspace).learnings), *_publish(staged, workspace / "data")]
+            written = [*write_learnings(Workspace(workspace).learnings), *publish(staged, workspace / "data")]
             save_config(workspace, config)
         except BaseException:
             hidden.remove()
@@ -134,33 +132,6 @@ def demo_workspace(path: Path) -> Path:
     return path
 
 
-def check_unused(workspace: Workspace) -> None:
-    """Refuse a workspace in which a campaign has begun, or that is configured for one.
-
-    Raises:
-        WorkspaceError: It holds rounds, a registry, or a config.json other than the template.
-    """
-    hint = "Give another folder with --workspace, or move this one's content away."
-    root = workspace.root
-    if root.exists() and not root.is_dir():
-        raise WorkspaceError(f"{root} is not a folder.", hint=hint)
-    if workspace.facts.exists():
-        raise WorkspaceError(f"{root} holds the registry of a campaign ({workspace.facts.name}).", hint=hint)
-    if find_backups(workspace.backups):
-        raise WorkspaceError(f"{workspace.backups} holds backups of a campaign.", hint=hint)
-    if workspace.rounds.is_dir():
-        found = sorted(file.name for file in workspace.rounds.iterdir() if not file.name.startswith("."))
-        if found:
-            raise WorkspaceError(f"{workspace.rounds} holds rounds already ({found[0]}).", hint=hint)
-    if workspace.config.exists() and not _is_template(workspace.config):
-        raise WorkspaceError(f"{workspace.config} is configured already; init never overwrites it.", hint=hint)
-
-
-def _is_template(path: Path) -> bool:
-    content = read_json(path)
-    return isinstance(content, dict) and content.get("competition") == TEMPLATE
-
-
 def _default_name(train: Path) -> str:
     stem = train.name.split(".")[0]
     parent = train.resolve().parent.name
@@ -178,32 +149,6 @@ def _named(hidden: LocalCompetition, asked: str | None, given: str) -> str:
     if hidden.id != slug:
         said += f"; '{slug}' is taken"
     return hidden.id if hidden.id == asked else f"{hidden.id}: {said}"
-
-
-def _check_options(target: str, ident: str | None, group: str | None, time: str | None, folds: int, seed: int) -> None:
-    """Refuse options that contradict each other, before a file is read.
-
-    Raises:
-        UsageError: They do, or a number is out of range.
-    """
-    for option, name in (("target", target), ("id", ident), ("group", group), ("time", time)):
-        if name == "":
-            raise UsageError(f"--{option} is empty.", hint="Give the name of a column, or leave the option out.")
-        if option != "target" and name == target:
-            raise UsageError(
-                f"--{option} and --target name the same column, '{target}'.",
-                hint="The target cannot have a second role; give another column, or leave the option out.",
-            )
-    if group and time:
-        raise UsageError(
-            "--group and --time cannot be given together: folds follow one of them.",
-            hint="Give the one that matters more; to use both, set group_column, time_column and cv_strategy "
-            "in config.json afterwards.",
-        )
-    if folds < 2:
-        raise UsageError(f"{folds} folds are too few.", hint="Give at least 2.")
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"The seed {seed} is out of range.", hint=f"Give a whole number from 0 to {2**31 - 1}.")
 
 
 def _check_source(workspace: Path, given: Given) -> tuple[str, ...]:
@@ -235,74 +180,10 @@ def _register(given: Given, competition: Competition, held: HeldOut | None) -> L
     )
 
 
-@contextmanager
-def _staging(workspace: Path) -> Iterator[Path]:
-    """A folder in the workspace (one file system) that is gone at the end; strays of a killed init go too."""
-    make_folder(workspace)
-    for stray in workspace.glob(f"{STAGING}*"):
-        shutil.rmtree(stray, ignore_errors=True)
-    folder = workspace / f"{STAGING}{secrets.token_hex(6)}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_data_folder(data: Path, staged: Path) -> None:
-    """Refuse when the data folder holds other files under the names that are needed."""
-    from experiments.tables import SUFFIXES
-
-    for stem in STEMS:
-        for suffix in SUFFIXES:
-            there, new = data / f"{stem}{suffix}", staged / f"{stem}{suffix}"
-            if there.exists() and not (new.exists() and sha256_file(there) == sha256_file(new)):
-                raise WorkspaceError(
-                    f"{there} exists already and is not the file that belongs there; init never overwrites it.",
-                    hint="Move it away, or give another folder with --workspace.",
-                )
-
-
-def _publish(staged: Path, data: Path) -> list[str]:
-    make_folder(data)
-    written = []
-    for file in sorted(staged.iterdir()):
-        # One that is there is the same, byte for byte, and may be the person's own.
-        if not (data / file.name).exists():
-            file.replace(data / file.name)
-        written.append(f"{data.name}/{file.name}")
-    sync_folder(data)
-    return written
-
-
-def _write_learnings(path: Path) -> list[str]:
-    """Copy the rules into the workspace, unless the person has some."""
-    if path.exists():
-        return []
-    write_atomic(path, master_copy().encode())
-    return [path.name]
-
-
 def _config(workspace: Path, spec: Spec) -> Config:
     from autokaggle_tui.config import Config
 
-    chosen = {
-        "competition": spec.name,
-        "platform": "local",
-        "data_dir": "data",
-        "task_type": spec.task_type,
-        "metric": spec.metric,
-        "metric_direction": spec.direction,
-        "target_column": spec.target,
-        "id_column": spec.id_column,
-        "group_column": spec.group_column,
-        "time_column": spec.time_column,
-        "cv_strategy": spec.cv_strategy,
-        "cv_folds": spec.cv_folds,
-        "seed": spec.seed,
-    }
-    known = {key: value for key, value in chosen.items() if value is not None}
-    return Config.parse(known, workspace)
+    return Config.parse({"competition": spec.name, "platform": "local", **spec_settings(spec)}, workspace)
 
 
 def _write_demo(path: Path) -> None:

@@ -105,6 +105,8 @@ def read_competition(
 
     extra = [name for name in (spec.group_column, spec.time_column) if name and name not in test.columns]
     features = [name for name in train.columns if name not in (spec.target, ident, *extra)]
+    absent = [name for name in features if name not in test.columns]
+    features = [name for name in features if name in test.columns]
     train_features, test_features, changes = harmonise(train[features], test[features])
     if train_features.empty:
         raise DataError(
@@ -137,7 +139,7 @@ def read_competition(
         times=time_values(train[time]) if time else None,
         submission=form,
         data_hash=data_hash(train_features, test_features, y, (spec.target, *map(str, classes or ()))),
-        notes=(*dropped_target, *notes, *changes),
+        notes=(*dropped_target, *notes, *_left_out(absent), *changes),
     )
 
 
@@ -152,7 +154,7 @@ def check_columns(
     """Check that both files have the columns they must have, and ids that name one row each.
 
     Raises:
-        DataError: A column is missing or too many, there is no feature, or an id occurs twice.
+        DataError: A column is missing, test has one that train has not, there is no feature, or an id occurs twice.
     """
     named = [("target", spec.target), ("group", spec.group_column), ("time", spec.time_column)]
     if test is None:
@@ -179,7 +181,8 @@ def check_columns(
     aside = {spec.target, ident, spec.group_column, spec.time_column}
     lacking = [name for name in train.columns if name not in test.columns and name not in aside]
     unknown = [name for name in test.columns if name not in train.columns and name != ident]
-    if lacking or unknown:
+    # What train alone has can be no feature and is left out; what test alone has looks like another name for it.
+    if unknown:
         said = [f"lacks {_quoted(lacking)}"] if lacking else []
         said += [f"has {_quoted(unknown)}, which train has not"] if unknown else []
         raise DataError(
@@ -332,6 +335,12 @@ def _test_ids(
             hint="Give the sample submission that belongs to this test file.",
         )
     return ids
+
+
+def _left_out(absent: Sequence[str]) -> tuple[str, ...]:
+    if not absent:
+        return ()
+    return (f"test lacks {_quoted(absent)}, so no model may use {'it' if len(absent) == 1 else 'them'}: left out",)
 
 
 def _quoted(names: Sequence[str], shown: int = 8) -> str:

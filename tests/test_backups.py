@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from autokaggle_tui.bench import open_bench
+from autokaggle_tui.groundwork import check_unused
 from autokaggle_tui.keeper import Keeper
 from autokaggle_tui.loading import load_rounds
 from autokaggle_tui.restoring import RESTORED_TO, ready_registry
-from autokaggle_tui.setup import check_unused
 from autokaggle_tui.trying import try_experiment
 from autokaggle_tui.workspace import Workspace
 from experiments.backups import KEPT, back_up, damage, find_backups

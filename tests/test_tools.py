@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agents import tools
-from agents.tools import READ_CAP, TOOLS, Toolbox, ToolError, describe_call
+from agents.tool import ToolError
+from agents.tools import READ_CAP, TOOLS, Toolbox, describe_call
 from experiments.registry import Registry
 
 

@@ -20,6 +20,7 @@ from autokaggle_tui.loop.closing import Closing
 from autokaggle_tui.loop.desk import Desk
 from autokaggle_tui.loop.experimenter import Experimenter
 from autokaggle_tui.loop.learning import take_learnings
+from autokaggle_tui.loop.mining import mine
 from autokaggle_tui.loop.planning import Planner
 from autokaggle_tui.loop.scraping import scrape
 from autokaggle_tui.loop.services import LoopServices
@@ -119,6 +120,8 @@ class Orchestrator:
             take_learnings(self.campaign.registry, self.campaign.workspace.learnings, number, retro.text)
             view = self._view(number)
         await scrape(self.campaign, self.services, number)
+        await mine(self.campaign, self.services.library, number)
+        view = self._view(number)
         await self.desk.perform(number, "research", view)
         header = await self.planner.plan(number, view)
         if header is None:

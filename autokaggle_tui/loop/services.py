@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autokaggle_tui.campaign import Campaign
+from autokaggle_tui.loop import leaflets
 from autokaggle_tui.loop.blender import survey_pool
+from autokaggle_tui.loop.library import Library
 from autokaggle_tui.loop.planning import plan_rulings
 from backends.compute.sandbox import Sandbox
 from backends.compute.scripts import ScriptResult, run_script
+from backends.platforms.base import KernelSort
 from experiments.blendreport import report_lines
 from experiments.competition import data_files
 from experiments.plan import PlanError, parse_plan
@@ -30,11 +33,13 @@ class LoopServices:
     Attributes:
         sandbox: What scripts are shut into, as folds are.
         place: Where their folders are made.
+        library: What others made public.
     """
 
     campaign: Campaign
     sandbox: Sandbox
     place: Path
+    library: Library
     _one_script: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def check_rules(self, round: int, plan: str) -> str:
@@ -92,3 +97,27 @@ class LoopServices:
             output_chars=SCRAPER_CHARS,
             network=True,
         )
+
+    async def list_kernels(self, round: int, sort: KernelSort, count: int) -> str:
+        """Public notebooks, as the library has them.
+
+        Raises:
+            LibraryError: They cannot be looked up; so for the four below.
+        """
+        return leaflets.kernel_list(self.library, await self.library.kernels(sort, round), sort, count)
+
+    async def read_kernel(self, round: int, ref: str, from_cell: int) -> str:
+        """Cells of a public notebook."""
+        return leaflets.kernel_text(await self.library.kernel(ref, round), from_cell)
+
+    async def list_topics(self, round: int, count: int) -> str:
+        """Threads of the forum."""
+        return leaflets.topic_list(self.library, await self.library.topics(round), count)
+
+    async def read_topic(self, round: int, id: int, from_post: int) -> str:
+        """Posts of a thread."""
+        return leaflets.topic_text(await self.library.topic(id, round), id, from_post)
+
+    async def leaderboard(self, round: int) -> str:
+        """The first places of the leaderboard."""
+        return leaflets.board_text(await self.library.board(round))

@@ -86,6 +86,28 @@ class RetroIdea:
 
 
 @dataclass(frozen=True)
+class PublicKernel:
+    """What the code of a public notebook names, as the engine found it without running it.
+
+    Attributes:
+        ref: ``owner/name``; like the title a stranger's words.
+        place: Among all by score, 1 the best; None when it is not among those that were listed.
+        parameters: (family, parameter, value); the family is empty where it cannot be told.
+        round: In which it was read first as it is now.
+    """
+
+    ref: str
+    title: str
+    url: str
+    votes: int
+    place: int | None
+    families: tuple[str, ...]
+    features: tuple[str, ...]
+    parameters: tuple[tuple[str, str, float], ...]
+    round: int
+
+
+@dataclass(frozen=True)
 class DataView:
     """The shape of the data; no rows."""
 
@@ -120,6 +142,7 @@ class CampaignView:
         bounded: Whether differences of scores are compared as they are; else as shares of the score.
         slots: Folds that run side by side.
         threads: Threads of each fold.
+        public: What public notebooks name, in the order they were found.
     """
 
     spec: Spec
@@ -139,6 +162,7 @@ class CampaignView:
     top: tuple[RetroIdea, ...] = ()
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     bounded: bool = False
+    public: tuple[PublicKernel, ...] = ()
 
     def experiment(self, name: str | None) -> ExperimentView | None:
         """The experiment with this id, or None."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backends.models.playbook.lessons import SCORED, Lesson, carried, evidence, known, lessons, quality
+from backends.models.playbook.notebooks import public_bonus
 from backends.models.tasks import CampaignView, ExperimentView
 from experiments.recipes.catalog import Recipe, Variant, catalog
 
@@ -124,6 +125,8 @@ def candidates(view: CampaignView) -> Iterator[Candidate]:
                 changed = ", ".join(f"{name} = {value}" for name, value in params.items())
                 why += f" It starts with what helped another ({changed})."
             bonus, named = _named(view, recipe, None)
+            likes, others = public_bonus(view, recipe, None)
+            bonus, named = bonus + likes, named + others
             seconds = estimated_seconds(view, recipe, params)
             yield Candidate(recipe, None, params, None, worth + bonus, seconds, why + asked + named)
         if family.runs:
@@ -163,6 +166,8 @@ def _changes(
             why += f" It {'helped' if helped > 0 else 'did not help'} another family."
         seconds = estimated_seconds(view, recipe, params)
         bonus, named = _named(view, recipe, variant)
+        likes, others = public_bonus(view, recipe, variant)
+        bonus, named = bonus + likes, named + others
         yield Candidate(recipe, variant, params, best, worth + bonus, seconds, why + asked + named)
 
 

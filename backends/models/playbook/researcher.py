@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from backends.models.playbook.answer import Answer, number, table
+from backends.models.playbook.notebooks import public_findings, public_tables
 from backends.models.tasks import CampaignView, Task
 from experiments.recipes.catalog import catalog
 from experiments.text import one_line
@@ -16,12 +17,15 @@ LATEST = 50
 def research(task: Task) -> Answer:
     """Write the raw findings and the brief of a round."""
     raw, brief = task.outputs
-    findings = _findings(task.view)
+    view = task.view
+    findings = [*_findings(view), *public_findings(view)]
     text = "\n".join(f"- {line}" for line in findings) or "- Nothing new since the last brief."
+    sources = "the registry of this campaign" + (", and public notebooks" if view.public else " (offline)")
+    parts = [f"# Raw findings\n\nSource: {sources}.", _standing(view), public_tables(view)]
     return Answer(
         "DONE",
         {
-            raw: f"# Raw findings\n\nSource: the registry of this campaign (offline).\n\n{_standing(task.view)}\n",
+            raw: "\n\n".join(part for part in parts if part) + "\n",
             brief: f"# New findings\n\n{text}\n",
         },
     )
