@@ -17,7 +17,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from agents.tools import ToolError
+from agents.tool import ToolError
 from experiments.errors import AutokaggleError
 from experiments.text import clean
 
