@@ -15,6 +15,7 @@ from typing import Any
 from autokaggle_tui.blendways import BlendWay, read_notes, read_ways
 from autokaggle_tui.fitting import fit, intact
 from autokaggle_tui.roundfiles import PublishedFile, published
+from autokaggle_tui.wording import sending_word
 from autokaggle_tui.workspace import Workspace, round_name
 from experiments.figures import figures_text
 from experiments.schema import Row, decode, open_viewer
@@ -125,7 +126,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Sent:
-    """A submission of the experiment."""
+    """A submission of the experiment; ``state`` is that of the file, or ``scoring`` and ``error`` of its score."""
 
     file: str
     state: str
@@ -268,7 +269,14 @@ class _Reader:
                 models=self.models(),
                 words=self.words(),
                 sent=tuple(
-                    fit(Sent(one_line(row["file"]), row["state"], row["public_score"], one_line(row["note"], 1000)))
+                    fit(
+                        Sent(
+                            one_line(row["file"]),
+                            sending_word(row["state"], row["scoring"]),
+                            row["public_score"],
+                            one_line(row["note"], 1000),
+                        )
+                    )
                     for row in self.rows("SELECT * FROM submissions WHERE experiment = ? ORDER BY id", self.name)
                 ),
                 files=files,

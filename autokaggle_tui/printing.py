@@ -165,7 +165,8 @@ def print_round(found: Row, plan: Path) -> None:
         if figures := figures_text(verdict["rule"], verdict["figures"]):
             _say(f"    {figures}")
     for sent in found["submissions"]:
-        _say(f"  submission {sent['state']} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
+        word = sending_word(sent["state"], sent["scoring"])
+        _say(f"  submission {word} {score_text(sent['public_score'])} {sent['note']} {sent['file']}")
     if plan.is_file():
         print()
         _say(read_text(plan).text)

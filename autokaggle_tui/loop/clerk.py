@@ -151,7 +151,8 @@ class Clerk:
             self.looking.hurry()
             raise
         self.looking.hurry()
-        self.boarding.at_once()
+        if receipt.scoring == "complete":
+            self.boarding.at_once()
         if receipt.fault == "limit":
             queueing.put(registry, name, "waiting", receipt.message, by=by)
             return Outcome("queued", receipt.message, receipt)

@@ -37,6 +37,7 @@ from experiments.text import one_line
 
 SHOWN_USES = 6
 AFTER_RUN = frozenset({"verify", "findings", "submit"})
+LEFT = frozenset({"skipped", "queued"})
 INSTANT = 0.05
 """Seconds below which a phase took no time worth telling."""
 
@@ -45,7 +46,8 @@ SIGNS: Mapping[str, tuple[str, str]] = {
     **VERDICT_SIGNS,
     **dict.fromkeys(("DONE", "REVISED", "CODED", "accepted"), ("✓", "$text-success")),
     **dict.fromkeys(("intent", "unknown"), ("!", "$text-warning")),
-    "refused": ("✗", "$text-error"),
+    **dict.fromkeys(("scoring", "queued"), ("●", "$text-accent")),
+    **dict.fromkeys(("refused", "error"), ("✗", "$text-error")),
     "skipped": ("–", MUTED),
 }
 """Sign and colour of an outcome, a verdict or a submission's state, always beside its word."""
@@ -242,7 +244,7 @@ def _not_sent(dossier: Dossier) -> str:
 
 def _skipped(dossier: Dossier) -> str | None:
     """Why its round did not submit it; None when that was not decided."""
-    reasons = [phase.line for phase in dossier.phases if phase.phase == "submit" and phase.outcome == "skipped"]
+    reasons = [phase.line for phase in dossier.phases if phase.phase == "submit" and phase.outcome in LEFT]
     return reasons[-1] if reasons else None
 
 
