@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autokaggle_tui.agreement import Agreement, agreement, picks
+from autokaggle_tui.agreement import Agreement, Shot, agreement, picks
 from autokaggle_tui.ledger import quota
 from autokaggle_tui.loading import load_state
 from autokaggle_tui.scored import load_shots
 from autokaggle_tui.standing import board_facts
+from autokaggle_tui.state import State
 from autokaggle_tui.workspace import Workspace
 from experiments.errors import ConfigError
-from experiments.schema import decode, open_viewer
-
-SENT = ("id", "at", "experiment", "file", "state", "scoring", "public_score", "private_score", "ref", "note")
+from experiments.schema import open_viewer
 
 
 def load_sendings(workspace: Workspace) -> dict[str, Any]:
@@ -26,16 +26,25 @@ def load_sendings(workspace: Workspace) -> dict[str, Any]:
     """
     connection = open_viewer(workspace.facts)
     try:
-        state = load_state(connection)
-        sent = connection.execute(f"SELECT {', '.join(SENT)} FROM submissions ORDER BY id").fetchall()
-        found = agreement(load_shots(connection), state.now.better)
+        state, shots = load_state(connection), load_shots(connection)
     finally:
         connection.close()
+    return tell_sendings(state, shots, _limit(workspace), time.time())
+
+
+def tell_sendings(state: State, shots: Sequence[Shot], limit: int | None, now: float) -> dict[str, Any]:
+    """What was submitted and what follows from it, as plain values.
+
+    Args:
+        limit: Submissions a day, None without a limit.
+        now: Unix seconds.
+    """
     better = state.now.better
-    today = quota(state.submissions.values(), _limit(workspace), time.time())
+    found = agreement(shots, better)
+    today = quota(state.submissions.values(), limit, now)
     return {
         "direction": state.now.direction,
-        "submissions": [decode(row) for row in sent],
+        "submissions": [asdict(item) for _, item in sorted(state.submissions.items())],
         "queue": [asdict(item) for item in state.queue.values()],
         "quota": {**asdict(today), "left": today.left},
         "leaderboard": None if state.board is None else board_facts(state.board, better),

@@ -86,6 +86,8 @@ class Submission:
 
     Attributes:
         scoring: Of an accepted one: ``pending``, ``complete`` or ``error`` (``note`` says why).
+        ref: The platform's own number of it.
+        private_score: Once the platform shows it.
     """
 
     id: int
@@ -96,6 +98,8 @@ class Submission:
     public_score: float | None
     note: str
     scoring: str = "complete"
+    ref: str = ""
+    private_score: float | None = None
 
     @property
     def pending(self) -> bool:

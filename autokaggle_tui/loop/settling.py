@@ -146,7 +146,9 @@ def _take_scores(registry: Registry, known: Mapping[str, Sent]) -> bool:
         if sent is None:
             continue
         if row["private_score"] != sent.private_score:
-            registry.update("submissions", row["id"], private_score=sent.private_score)
+            with registry.transaction():
+                registry.update("submissions", row["id"], private_score=sent.private_score)
+                tell(registry, row["id"])
         receipt = sent.receipt
         waits = row["scoring"] == "pending" or (row["public_score"] is None and receipt.public_score is not None)
         if waits and receipt.state == "accepted" and receipt.scoring != "pending":

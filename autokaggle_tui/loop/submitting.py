@@ -128,8 +128,8 @@ def record(registry: Registry, number: int, receipt: Receipt, told: Told = nobod
 def tell(registry: Registry, number: int) -> None:
     """The event that a submission is on its way, how it ended, or how it was scored."""
     row = registry.row(
-        "SELECT s.id, s.experiment, s.file, s.state, s.scoring, s.public_score, s.note, e.round FROM submissions s "
-        "JOIN experiments e ON e.id = s.experiment WHERE s.id = ?",
+        "SELECT s.id, s.experiment, s.file, s.state, s.scoring, s.ref, s.public_score, s.private_score, s.note, "
+        "e.round FROM submissions s JOIN experiments e ON e.id = s.experiment WHERE s.id = ?",
         [number],
     )
     registry.event("submission", **(row or {}))

@@ -17,9 +17,11 @@ from autokaggle_tui.dossier import load_dossier
 from autokaggle_tui.ledger import load_ledger
 from autokaggle_tui.loading import load_round, load_rounds, load_state
 from autokaggle_tui.notifying import notice
-from autokaggle_tui.printing import print_round, print_rounds, print_status, print_submissions
+from autokaggle_tui.printing import print_round, print_rounds, print_sendings, print_status
 from autokaggle_tui.reducing import reduce
+from autokaggle_tui.sendings import load_sendings, tell_sendings
 from autokaggle_tui.standin import obey_now
+from autokaggle_tui.standing import FACT, board_of, board_text
 from autokaggle_tui.state import State
 from autokaggle_tui.status import describe, load_status
 from autokaggle_tui.ui.feed import Feed
@@ -44,7 +46,9 @@ COLUMNS = {
     "folds": ("status", "score", "seconds", "error"),
     "phases": ("role", "model", "outcome", "files", "seconds", "at", "detail"),
     "verdicts": ("round", "phase", "author", "verdict", "rule", "reason", "at"),
-    "submissions": ("file", "public_score", "note", "at"),
+    "submissions": ("file", "public_score", "private_score", "ref", "note", "at"),
+    "queue": ("reason", "at"),
+    "facts": ("value",),
     "calls": ("round", "role", "input_tokens", "output_tokens", "cost"),
     "champions": ("score", "gain", "at"),
     "events": ("at", "run", "round", "kind", "data"),
@@ -54,8 +58,18 @@ COLUMNS = {
 
 @cache
 def _campaign() -> Workspace:
-    """A campaign of twelve rounds, made once."""
-    return make_campaign(scratch() / "campaign", 12, playing=True)
+    """A campaign of twelve rounds, made once; something waits to be submitted, and there is a leaderboard."""
+    made = make_campaign(scratch() / "campaign", 12, playing=True)
+    places = [(f"Team {place}", 0.98 - place / 1000) for place in range(120)]
+    board = board_of(places, team="Team 7", best=0.975, better=1, at=1_767_300_000.0)
+    waits = {"experiment": "R12", "state": "waiting", "by": "loop", "reason": "the daily limit of 5 is used up"}
+    connection = open_facts(made.facts)
+    connection.execute("INSERT INTO queue VALUES (:experiment, :state, :by, :reason, 1767300000.0)", waits)
+    connection.execute("INSERT INTO facts VALUES (?, ?)", (FACT, board_text(board)))
+    for kind, data in (("queue", json.dumps(waits)), ("leaderboard", board_text(board))):
+        connection.execute("INSERT INTO events (at, kind, data) VALUES (1767300000.0, ?, ?)", (kind, data))
+    connection.close()
+    return made
 
 
 @cache
@@ -112,7 +126,7 @@ def _look(state: State) -> None:
     state.now.eta(now)
     with contextlib.redirect_stdout(io.StringIO()):
         print_status(found)
-        print_submissions(list(state.submissions.values()))
+        print_sendings(tell_sendings(state, (), 5, now))
 
 
 NOTHING_STORED = {"total": 0, "prunable": 0, "free": None}
@@ -157,6 +171,7 @@ def _database(damages: list[Damage]) -> None:
         finally:
             connection.close()
         print_status(load_status(workspace))
+        print_sendings(load_sendings(workspace))
         rounds = refused(load_rounds, workspace)
         if rounds is not None:
             print_rounds(rounds)
@@ -180,7 +195,10 @@ def _database(damages: list[Damage]) -> None:
 
 COMMANDS = st.lists(
     st.tuples(
-        st.sampled_from(["pause", "hint", "retro", "model", "submit", "probe-model", "kill", "obey"]) | VALUES,
+        st.sampled_from(
+            ["pause", "hint", "retro", "model", "submit", "approve", "refresh", "probe-model", "kill", "obey"]
+        )
+        | VALUES,
         st.sampled_from(['{"text": "x"}', '{"role": "builder", "model": "x"}', '{"role": [], "model": {}}', "["])
         | VALUES,
         VALUES,
@@ -207,8 +225,9 @@ def _command(rows: list[tuple[Any, Any, Any, Any]]) -> None:
             connection.execute(sql, [f"{number}", *plain])
     obey_now(workspace)
     # A submission that nobody waits for is the next engine's to refuse.
+    sends = "verb IN ('submit', 'approve', 'refresh')"
     left = connection.execute(
-        "SELECT * FROM commands WHERE state = 'accepted' OR (state = 'queued' AND verb IS NOT 'submit')"
+        f"SELECT * FROM commands WHERE state = 'accepted' OR (state = 'queued' AND {sends} IS NOT 1)"
     ).fetchall()
     connection.close()
     assert left == []
