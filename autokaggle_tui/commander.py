@@ -198,7 +198,7 @@ class Commander:
             experiment = self._to_submit(wanted)
         # Who names an experiment has seen what the Reviewer says of it.
         vetoed = "" if wanted else self._veto(experiment)
-        cleared = clear(self.campaign, experiment, gain_needed=False)
+        cleared = clear(self.campaign, experiment)
 
         def told(receipt: Receipt) -> None:
             accepted = receipt.state == "accepted"

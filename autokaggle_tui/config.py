@@ -183,7 +183,8 @@ class Config(Section):
     respawn_after: int = Field(default=15, ge=1)
     """Rounds after which an agent hands over to a fresh conversation."""
     seed_repeats: int = Field(default=2, ge=0, le=20)
-    """How often the first fold of each family's first success runs again with another seed, to measure rerun noise."""
+    """How often the first fold of each family's first complete experiment runs again with another seed, to measure the
+    noise of reruns."""
     seed: int = Field(default=42, ge=0, le=2**31 - 1)
     """Seed of the folds and of everything that is not told otherwise."""
     notify: CommandText | None = None

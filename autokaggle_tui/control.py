@@ -173,3 +173,7 @@ class RunClock:
     def left(self) -> float | None:
         """Seconds until the reserve begins; None without a limit."""
         return None if self.limit is None else self.limit - self.reserve - self.elapsed()
+
+    def remaining(self) -> float | None:
+        """Seconds until the limit, the reserve included and never below none; None without a limit."""
+        return None if self.limit is None else max(self.limit - self.elapsed(), 0.0)

@@ -121,7 +121,11 @@ def _places(pool: PoolMap, names: Sequence[str]) -> Iterator[int]:
 
 def _closest(maps: Maps, place: int) -> Row | None:
     pool = maps["pearson"]
-    others = [(value, other) for other in range(len(pool)) if other != place and (value := pool.value(place, other))]
+    others = [
+        (value, other)
+        for other in range(len(pool))
+        if other != place and (value := pool.value(place, other)) is not None
+    ]
     if not others:
         return None
     _, other = max(others, key=lambda pair: pair[0])

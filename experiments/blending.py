@@ -13,7 +13,8 @@ way's own score is better is the optimism of the choice, and is stated.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from experiments.blendcontest import Outcome, Scores, contest
 from experiments.blends import Blend, Candidate, Survey
 from experiments.blendsearch import BlendSearch, Fitted, Way
+from experiments.climbing import best_member
 from experiments.correlation import correlation_matrix
 from experiments.folds import Folds
 from experiments.metrics import Metric
@@ -46,14 +48,13 @@ def fit_blend(
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
     seed: int = 0,
-    threads: int = 1,
 ) -> Blend:
     """The blend of ``survey_blends``, with its arguments.
 
     Raises:
         BlendError: As there, or no blend of two within the rules is better in-sample than the best single model.
     """
-    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed, threads=threads)
+    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed)
     if found.blend is None:
         raise BlendError(found.reason, hint="Add a model of another kind, or change the rules in LEARNINGS.md.")
     return found.blend
@@ -67,8 +68,10 @@ def survey_blends(
     *,
     limits: BlendLimits | None = None,
     members: Sequence[str] = (),
+    scores: Mapping[str, float] | None = None,
+    imported: Collection[str] = (),
     seed: int = 0,
-    threads: int = 1,
+    seconds: float | None = None,
 ) -> Survey:
     """Try every way of blending under the rules; cross-fit all of it.
 
@@ -86,12 +89,16 @@ def survey_blends(
         folds: Of all the pool.
         limits: From ``rules.blend_limits``; None for the built-in thresholds without evidence.
         members: Choose among these only; an unusable one is then an error.
+        scores: Of the predictions over all covered rows, where they are known.
+        imported: Predictions whose folds nobody can vouch for: the best single model is one of the others.
         seed: Of the sample of rows.
-        threads: For second-level trees.
+        seconds: Wall time it should take at most; where that is short there are no second levels, or the choice is
+            not held out, and a note says so.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
     """
+    ends = None if seconds is None else time.monotonic() + seconds
     limits = limits or BlendLimits()
     names, notes = usable(pool, folds, members)
     scorer = Scorer(y, folds, metric)
@@ -100,16 +107,32 @@ def survey_blends(
         readers.append(Reader(pool, names, folds, "rank"))
     views = [(reader, make_problem(reader.oof, len(names), y, folds, metric, seed=seed)) for reader in readers]
     correlations = correlation_matrix([pool[name].oof for name in names], folds.covered)
-    search = BlendSearch(views, correlations, scorer, limits, seed=seed, threads=threads)
-    return _Survey(search, scorer, limits, names, notes).run()
+    costs = _costs(names, readers[0], scorer, scores or {})
+    vouched = np.array([name not in imported for name in names])
+    search = BlendSearch(views, correlations, scorer, limits, costs, vouched=vouched, seed=seed)
+    return _Survey(search, scorer, limits, names, notes, ends).run()
+
+
+def _costs(names: Sequence[str], reader: Reader, scorer: Scorer, scores: Mapping[str, float]) -> np.ndarray:
+    """(m,) the metric of each prediction over all covered rows, lower is better; inf where it is undefined."""
+    known = [scores[name] if name in scores else scorer.total(reader.oof(place)) for place, name in enumerate(names)]
+    sign = -1.0 if scorer.metric.direction == "maximize" else 1.0
+    return np.array([sign * score if np.isfinite(score) else np.inf for score in known])
 
 
 class _Survey:
     """One survey while it is made."""
 
     def __init__(
-        self, search: BlendSearch, scorer: Scorer, limits: BlendLimits, names: Sequence[str], notes: Sequence[str]
+        self,
+        search: BlendSearch,
+        scorer: Scorer,
+        limits: BlendLimits,
+        names: Sequence[str],
+        notes: Sequence[str],
+        ends: float | None,
     ) -> None:
+        self.ends = ends
         self.search, self.scorer, self.limits, self.names, self.notes = search, scorer, limits, names, notes
         folds = scorer.folds
         self.parts = [tuple(map(int, part)) for part in np.array_split(range(folds.n_folds), MAX_PARTS) if len(part)]
@@ -117,9 +140,9 @@ class _Survey:
 
     def run(self) -> Survey:
         costs = self.search.singles()
-        best = int(np.argmin(costs))
+        best = best_member(costs, self.search.vouched)
         base = self.scorer.by_fold(self.search.reader("arithmetic").oof(best))
-        full = self._alive(self.search.fits())
+        full = self._alive(self._first_fits())
         crossed = self._crossed(full, dict(enumerate(self.parts)))
         won = contest(self.scorer, self.limits, crossed, base)
         choice = won.choice
@@ -137,9 +160,20 @@ class _Survey:
         )
         if choice is None:
             return survey
-        held = self._held_out(crossed, base)
+        held = self._held_out(crossed, base, self.search.reader("arithmetic").oof(best))
         blend = self._blend(survey.candidates[0], full[choice][0], held, crossed[choice], best, won.evidence)
         return replace(survey, blend=blend)
+
+    def _first_fits(self) -> dict[Way, Fitted]:
+        """Fits on all rows; where those of the others would take too long, without second levels."""
+        started = time.monotonic()
+        fits = self.search.fits()
+        pairs = len(self.parts) * (len(self.parts) - 1) / 2
+        ahead = (time.monotonic() - started) * (len(self.parts) + pairs)
+        if self.ends is None or time.monotonic() + ahead <= self.ends:
+            return fits
+        self.search.second_levels = False
+        return {way: fit for way, fit in fits.items() if fit.stack is None}
 
     def _alive(self, fits: Mapping[Way, Fitted]) -> dict[Way, tuple[Fitted, float]]:
         """Blends of two at least that are not worse in-sample than a member alone, with that score, each once."""
@@ -155,7 +189,7 @@ class _Survey:
             seen.add(same)
             reader = self.search.reader(way.mean)
             pred = self._empty(reader)
-            pred[covered] = self._predict(fit, way, covered)
+            pred[covered] = fit.predict(self._reading(way, covered))
             in_sample = self.scorer.total(pred)
             for member in fit.members:
                 if (way.mean, member) not in alone:
@@ -174,30 +208,42 @@ class _Survey:
         """
         found = {way: self._empty(self.search.reader(way.mean)) for way in ways}
         for part, folds in without.items():
-            fits = self.search.fits(folds)
+            fits, rows = self.search.fits(folds), self.rows[part]
+            mixes: dict[Hashable, np.ndarray] = {}
             for way, pred in found.items():
-                pred[self.rows[part]] = self._predict(_nearest(fits, way), way, self.rows[part])
+                fit = _nearest(fits, way)
+                # Treatments share the mix that they treat.
+                known = way.mean, fit.mix
+                if known not in mixes:
+                    mixes[known] = fit.mixed(self._reading(way, rows))
+                pred[rows] = fit.treated(mixes[known])
         return found
 
-    def _predict(self, fit: Fitted, way: Way, rows: np.ndarray) -> np.ndarray:
+    def _reading(self, way: Way, rows: np.ndarray) -> Callable[[int], np.ndarray]:
         reader = self.search.reader(way.mean)
-        return fit.predict(lambda member: reader.oof(member)[rows])
+        return lambda member: reader.oof(member)[rows]
 
-    def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores) -> np.ndarray | None:
-        """Each part predicted by the way that the others would have chosen; None when there are too few parts."""
+    def _held_out(self, crossed: Mapping[Way, np.ndarray], base: Scores, alone: np.ndarray) -> np.ndarray | None:
+        """Each part predicted by the way that the others would have chosen; None where parts or time are too few.
+
+        Args:
+            alone: The best single model, which is what is left where they would have chosen none.
+        """
         if len(self.parts) < 3:
             return None
-        choices = []
+        choices: list[Way | None] = []
         for part in range(len(self.parts)):
+            if self.ends is not None and time.monotonic() > self.ends:
+                return None
             others = [other for other in range(len(self.parts)) if other != part]
             inner = self._crossed(crossed, {other: self._pair(part, other) for other in others})
             folds = [fold for other in others for fold in self.parts[other]]
             won = contest(self.scorer, self.limits, inner, [base[fold] for fold in folds], folds)
-            choices.append(won.choice or next(iter(crossed)))
-        sources = {way: crossed[way] for way in choices}
+            choices.append(won.choice)
+        sources = {way: alone if way is None else crossed[way] for way in choices}
         if self.scorer.metric.prediction == "ranking" and len(sources) > 1:
             # Ways that speak on scales of their own must not meet in one ranking: each is read as its own ranks.
-            sources = {way: self._ranked(oof) for way, oof in sources.items()}
+            sources = {way: self._ranked(np.asarray(oof)) for way, oof in sources.items()}
         held = np.full_like(next(iter(crossed.values())), np.nan)
         for rows, choice in zip(self.rows, choices, strict=True):
             held[rows] = sources[choice][rows]
@@ -270,7 +316,7 @@ class _Survey:
     def _broken(self, fit: Fitted, chosen: Candidate) -> tuple[str, ...]:
         """Which of the rules that evidence may lift this blend does not keep."""
         limits, costs, taken = self.limits, self.search.singles(chosen.way.mean), list(fit.members)
-        best = float(costs.min())
+        best = float(costs[best_member(costs, self.search.vouched)])
         margin = limits.margin(best, self.scorer.metric.bounded) * TOLERANCE
         pairs = self.search.correlations[np.ix_(taken, taken)][np.triu_indices(len(taken), 1)]
         broken = {
@@ -301,6 +347,8 @@ class _Survey:
                 f"t = {evidence.t:.2f}."
             )
         searched, covered = self.search.views[0][1].rows, int(folds.covered.sum())
+        if not self.search.second_levels:
+            yield "Time was short for second-level models."
         if searched < covered:
             yield f"Members and weights were searched on {searched} of {covered} rows."
         yield (
@@ -313,7 +361,8 @@ class _Survey:
                 f"{metric.gain(chosen.score, score):.2g} of optimism in the choice."
             )
         else:
-            yield "The choice among ways could not be held out: it takes three folds."
+            why = "it takes three folds" if len(self.parts) < 3 else "time was short"
+            yield f"The choice among ways was not held out: {why}."
 
     def _why_none(self, best: int, evidence: Gain | None) -> str:
         tried = len(self.names)

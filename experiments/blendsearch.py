@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -20,6 +20,8 @@ from experiments.weights import optimal_weights
 Method = Literal["equal", "climb", "optimised", "logistic", "ridge", "gbdt"]
 """From simple to intricate: a plain average, hill climbing, the metric's optimum, and second-level models."""
 
+# Weights nearer to each other than this are one blend.
+SAME_WEIGHTS = 0.005
 METHODS: tuple[Method, ...] = get_args(Method)
 Folds = tuple[int, ...]
 
@@ -60,16 +62,27 @@ class Fitted:
     order: tuple[int, ...] = ()
     post: Post | None = None
 
+    @property
+    def mix(self) -> Hashable:
+        """What tells its mix from that of another blend with the same kind of mean."""
+        return self.members, self.weights, id(self.stack)
+
     def predict(self, read: Callable[[int], np.ndarray]) -> np.ndarray:
         """The blend's prediction, float32, of the rows that ``read`` gives of each member."""
-        if self.stack is not None:
-            mixed = self.stack.predict([read(member) for member in self.order])
-        else:
-            total: np.ndarray = np.zeros(())
-            for member, weight in zip(self.members, self.weights, strict=True):
-                total = total + weight * np.asarray(read(member), dtype=np.float64)
-            mixed = np.asarray(total, dtype=np.float32)
+        return self.treated(self.mixed(read))
+
+    def treated(self, mixed: np.ndarray) -> np.ndarray:
+        """The mix after its treatment."""
         return mixed if self.post is None else self.post.apply(mixed)
+
+    def mixed(self, read: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The members' predictions, mixed, float32."""
+        if self.stack is not None:
+            return self.stack.predict([read(member) for member in self.order])
+        total: np.ndarray = np.zeros(())
+        for member, weight in zip(self.members, self.weights, strict=True):
+            total = total + weight * np.asarray(read(member), dtype=np.float64)
+        return np.asarray(total, dtype=np.float32)
 
 
 class BlendSearch:
@@ -81,12 +94,24 @@ class BlendSearch:
         correlations: np.ndarray,
         scorer: Scorer,
         limits: BlendLimits,
+        costs: np.ndarray,
         *,
+        vouched: np.ndarray | None = None,
         seed: int = 0,
-        threads: int = 1,
     ) -> None:
+        """Search a pool.
+
+        Args:
+            views: Readers with the problems made of them.
+            correlations: (m, m) Pearson.
+            costs: (m,) of each member alone over all covered rows, lower is better; inf where undefined.
+            vouched: (m,) bool, those that others are measured by; None for all.
+            seed: Of samples of rows.
+        """
+        self.costs, self.vouched = costs, vouched
+        self.second_levels = True
         self.views, self.correlations, self.scorer, self.limits = views, correlations, scorer, limits
-        self.seed, self.threads = seed, threads
+        self.seed = seed
         self.everyone = range(len(views[0][0].names))
         self._costs: dict[tuple[Mean, Folds], np.ndarray] = {}
         self._fits: dict[object, list[tuple[Method, Fitted]]] = {}
@@ -96,7 +121,9 @@ class BlendSearch:
         return next(reader for reader, _ in self.views if reader.mean == mean)
 
     def singles(self, mean: Mean = "arithmetic", without: Folds = ()) -> np.ndarray:
-        """(m,) cost of each member alone on the searched rows: the metric, lower is better."""
+        """(m,) cost of each member alone: over all rows, or on the searched rows without some folds."""
+        if not without:
+            return self.costs
         if (mean, without) not in self._costs:
             problem = next(problem for reader, problem in self.views if reader.mean == mean)
             self._costs[mean, without] = problem.walk(without).costs(self.everyone)
@@ -123,7 +150,7 @@ class BlendSearch:
         self, reader: Reader, problem: Problem, without: Folds, limits: BlendLimits
     ) -> list[tuple[Method, Fitted]]:
         costs = self.singles(reader.mean, without)
-        allowed, fitted = allowed_members(costs, self.correlations, limits, self.scorer.metric.bounded)
+        allowed, fitted = allowed_members(costs, self.correlations, limits, self.scorer.metric.bounded, self.vouched)
         most = None if limits.max_members is None or limits.max_members >= len(allowed) else limits.max_members
         same = (reader.mean, without, tuple(allowed), fitted, most)
         if same not in self._fits:
@@ -145,8 +172,10 @@ class BlendSearch:
             return
         chosen = [int(member) for member in members]
         start = counts[members] / counts.sum()
-        yield "optimised", _weighted(members, optimal_weights(problem, chosen, start, without))
-        if reader.mean == "rank":
+        best = optimal_weights(problem, chosen, start, without)
+        if np.abs(best - start).max() > SAME_WEIGHTS:
+            yield "optimised", _weighted(members, best)
+        if reader.mean == "rank" or not self.second_levels:
             return
         rows = self._rows(without)
         for level in levels(self.scorer.y, reader.oof(chosen[0]).shape, len(rows), len(chosen)):
@@ -156,7 +185,7 @@ class BlendSearch:
 
     def _stacked(self, level: Level, reader: Reader, members: Sequence[int], rows: np.ndarray) -> Fitted | None:
         parts = [np.asarray(reader.oof(member)[rows]) for member in members]
-        stack = fit_stack(level, parts, self.scorer.y[rows], seed=self.seed, threads=self.threads)
+        stack = fit_stack(level, parts, self.scorer.y[rows], seed=self.seed)
         if stack is None:
             return None
         return replace(_weighted(np.asarray(members), np.asarray(stack.shares)), stack=stack, order=tuple(members))

@@ -48,13 +48,22 @@ def climb(
 
 
 def allowed_members(
-    costs: np.ndarray, correlations: np.ndarray, limits: BlendLimits, bounded: bool
+    costs: np.ndarray,
+    correlations: np.ndarray,
+    limits: BlendLimits,
+    bounded: bool,
+    vouched: np.ndarray | None = None,
 ) -> tuple[list[int], bool]:
-    """Members the limits allow, best first, and whether their weights may be fitted."""
+    """Members the limits allow, best first, and whether their weights may be fitted.
+
+    Args:
+        costs: (m,) of each member alone, lower is better.
+        vouched: (m,) bool, those whose folds can be vouched for: the best of them is what others are measured by.
+    """
     order = [int(j) for j in np.argsort(costs, kind="stable") if np.isfinite(costs[j])]
     if not order:
         return [0], False
-    best = float(costs[order[0]])
+    best = float(costs[best_member(costs, vouched)])
     margin = limits.margin(best, bounded) * TOLERANCE
     near = [j for j in order if costs[j] - best <= margin]
     if limits.max_correlation is None:
@@ -66,3 +75,10 @@ def allowed_members(
     if len(distinct) >= 2 or len(near) < 2:
         return distinct, True
     return near, False
+
+
+def best_member(costs: np.ndarray, vouched: np.ndarray | None = None) -> int:
+    """The best single one among those that can be vouched for; among all when none can."""
+    if vouched is not None and np.isfinite(costs[vouched]).any():
+        costs = np.where(vouched, costs, np.inf)
+    return int(np.argmin(costs))

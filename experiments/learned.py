@@ -82,7 +82,11 @@ def append(text: str, learnings: Sequence[Learning], source: str) -> str:
     """
     rules = Rules.parse(text)
     known = {learning.heading.casefold() for learning in appended_learnings(text)}
-    new = [learning for learning in learnings if learning.heading.casefold() not in known]
+    new = []
+    for learning in learnings:
+        if learning.heading.casefold() not in known:
+            known.add(learning.heading.casefold())
+            new.append(learning)
     if not new:
         return ""
     if not _open_to_more(text):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.fastmetrics import CONFUSED, MAX_GRADES
+from experiments.fastmetrics import CONFUSED
 from experiments.metrics import Metric
 
 Treatment = Literal["threshold", "class_weights", "cuts", "clip", "round"]
@@ -25,6 +25,8 @@ SMOOTH = 5
 BINS = 512
 SWEEPS = 3
 MAX_CLASSES = 10
+# Each cut is moved by itself, and looks at a table of all grades.
+MAX_CUTS = 50
 # Class weights are searched by trying them out.
 MAX_ROWS = 20_000
 STEPS = (-0.6, -0.3, -0.15, -0.07, 0.07, 0.15, 0.3, 0.6)
@@ -59,7 +61,7 @@ def treatments(metric: Metric, y: np.ndarray, shape: Sequence[int]) -> tuple[Tre
         return ()
     if not labelled:
         if metric.prediction == "label":
-            whole = bool((y == np.rint(y)).all()) and float(np.ptp(y)) < MAX_GRADES
+            whole = bool((y == np.rint(y)).all()) and float(np.ptp(y)) < MAX_CUTS
             return ("cuts",) if metric.name == "qwk" and whole and float(np.ptp(y)) > 0 else ()
         if metric.prediction != "value":
             return ()
@@ -70,7 +72,7 @@ def treatments(metric: Metric, y: np.ndarray, shape: Sequence[int]) -> tuple[Tre
     if classes == 1:
         return ("threshold",)
     if metric.name == "qwk":
-        return ("cuts",)
+        return ("cuts",) if classes <= MAX_CUTS else ()
     return ("class_weights",) if classes <= MAX_CLASSES and metric.name != "f1_micro" else ()
 
 
@@ -88,7 +90,11 @@ def _fit_threshold(metric: Metric, y: np.ndarray, pred: np.ndarray) -> Post:
     """Tables of all thresholds at once from one sort: what is above counts as class 1."""
     order = np.argsort(-pred, kind="stable")
     ranked, hits = pred[order], np.cumsum(y[order] == 1)
-    places = np.unique(np.linspace(1, len(y) - 1, min(PLACES, max(len(y) - 1, 1))).astype(np.int64))
+    # Evenly over the rows and evenly over the positives: of a rare class all are among the first few rows.
+    even = np.linspace(1, len(y) - 1, min(PLACES, max(len(y) - 1, 1)))
+    found = np.flatnonzero(y[order] == 1) + 1
+    among = found[np.linspace(0, len(found) - 1, min(PLACES, len(found))).astype(np.int64)] if len(found) else found
+    places = np.unique(np.concatenate([even, among]).astype(np.int64))
     # Equal predictions cannot be told apart.
     places = places[(places < len(y)) & (ranked[places - 1] > ranked[np.minimum(places, len(y) - 1)])]
     if not len(places):

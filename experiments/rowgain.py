@@ -85,29 +85,38 @@ def row_gain(
     Raises:
         MetricError: As ``row_losses``.
     """
+    with np.errstate(all="ignore"):
+        losses = np.stack([row_losses(metric, y, new), row_losses(metric, y, old)]).astype(np.float64)
+        gain, gains = _resampled(metric, losses, _bundles(len(y), groups, times, seed), seed)
+        se = float(gains.std(ddof=1))
+        if groups is not None or times is not None:
+            # A handful of groups says little of how much groups differ: no less than rows on their own.
+            se = max(se, float(_resampled(metric, losses, _bundles(len(y), None, None, seed), seed)[1].std(ddof=1)))
+        low, high = np.quantile(gains, [0.05, 0.95])
+    return RowGain(gain, se, float(low), float(high))
+
+
+def _resampled(metric: Metric, losses: np.ndarray, bundle: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+    """The gain of the first of two rows of losses over the second, and (DRAWS,) what it is when bundles are redrawn."""
     finish = _FINISH.get(metric.name, _plain)
-    losses = np.stack([row_losses(metric, y, new), row_losses(metric, y, old)]).astype(np.float64)
-    bundle = _bundles(len(y), groups, times, seed)
     count = int(bundle.max()) + 1
     sums = np.stack([np.bincount(bundle, weights=values, minlength=count) for values in losses])
     sizes = np.bincount(bundle, minlength=count).astype(np.float64)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
     means = (drawn @ sums.T) / np.maximum(drawn @ sizes, 1.0)[:, None]
     sign = 1.0 if metric.direction == "maximize" else -1.0
-    gains = sign * (finish(means[:, 0]) - finish(means[:, 1]))
     whole = losses.mean(axis=1)
-    low, high = np.quantile(gains, [0.05, 0.95])
-    gain = sign * float(finish(whole[:1])[0] - finish(whole[1:])[0])
-    return RowGain(gain, float(gains.std(ddof=1)), float(low), float(high))
+    return sign * float(finish(whole[:1])[0] - finish(whole[1:])[0]), sign * (finish(means[:, 0]) - finish(means[:, 1]))
 
 
 def _bundles(rows: int, groups: np.ndarray | None, times: np.ndarray | None, seed: int) -> np.ndarray:
     """(rows,) which bundle each row is drawn with."""
     random = np.random.default_rng(seed)
     if times is not None:
-        place = np.empty(rows, dtype=np.int64)
-        place[np.argsort(times, kind="stable")] = np.arange(rows)
-        return np.asarray(place * min(STRETCHES, rows) // rows)
+        # By the rows before a time, so that equal times stay together.
+        before = np.searchsorted(np.sort(times), times)
+        _, stretch = np.unique(before * min(STRETCHES, rows) // rows, return_inverse=True)
+        return np.asarray(stretch)
     if groups is not None:
         _, codes = np.unique(groups, return_inverse=True)
         shuffled = random.permutation(int(codes.max()) + 1)

@@ -163,10 +163,10 @@ def check_gate(
     behind = how_far_behind(fold_score, best_fold_score, direction)
     figures = {
         "fold_score": finite(fold_score),
-        "best_fold_score": best_fold_score,
+        "best_fold_score": finite(best_fold_score),
         "behind": finite(behind),
-        "margin": margin,
-        "noise": noise,
+        "margin": finite(margin),
+        "noise": finite(noise),
     }
     if behind <= margin * TOLERANCE:
         where = "level with" if behind == 0 else f"{score_text(abs(behind))} {'behind' if behind > 0 else 'ahead of'}"
@@ -250,8 +250,8 @@ def check_blend(
         weak = {name: value for name, value in behind.items() if not value <= margin * TOLERANCE}
         figures = {
             "behind": {name: finite(value) for name, value in weak.items()},
-            "margin": margin,
-            "best_score": best_score,
+            "margin": finite(margin),
+            "best_score": finite(best_score),
         }
         if weak:
             listed = ", ".join(f"{name} is {score_text(value)}" for name, value in weak.items())

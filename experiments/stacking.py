@@ -18,8 +18,10 @@ Level = Literal["logistic", "ridge", "gbdt"]
 MAX_ROWS = 100_000
 # Trees over a few predictions need rows to say more than a line does.
 MIN_ROWS_OF_TREES = 5_000
-MAX_ROWS_OF_TREES = 30_000
+MAX_ROWS_OF_TREES = 20_000
 MAX_FEATURES = 64
+# As many trees are grown for each class, each over the members' predictions of all.
+MAX_FEATURES_OF_TREES = 24
 MAX_CLASSES = 20
 SMALLEST = 1e-6
 LEAST_SHARE = 1e-9
@@ -64,10 +66,11 @@ def levels(y: np.ndarray, shape: Sequence[int], rows: int, members: int) -> tupl
     if width > MAX_CLASSES or width * members > MAX_FEATURES:
         return ()
     line: Level = "logistic" if y.dtype.kind in "iu" else "ridge"
-    return (line, "gbdt") if rows >= MIN_ROWS_OF_TREES else (line,)
+    trees = rows >= MIN_ROWS_OF_TREES and width * members <= MAX_FEATURES_OF_TREES
+    return (line, "gbdt") if trees else (line,)
 
 
-def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0, threads: int = 1) -> Stack | None:
+def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0) -> Stack | None:
     """Fit a second level on members' predictions.
 
     Args:
@@ -90,7 +93,7 @@ def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0, threa
     codes = np.unique(y) if classes else np.empty(0)
     if classes and len(codes) < 2:
         return None
-    model, influence = _fit(level, columns, y, seed, threads)
+    model, influence = _fit(level, columns, y, seed)
     per_member = influence.reshape(len(parts), -1).sum(axis=1)
     total = float(per_member.sum())
     shares = per_member / total if total > 0 else np.full(len(parts), 1 / len(parts))
@@ -98,7 +101,7 @@ def fit_stack(level: Level, parts: Parts, y: np.ndarray, *, seed: int = 0, threa
     return Stack(model, classes, codes.astype(np.int64), centre, scale, tuple(map(float, shares / shares.sum())))
 
 
-def _fit(level: Level, columns: np.ndarray, y: np.ndarray, seed: int, threads: int) -> tuple[Any, np.ndarray]:
+def _fit(level: Level, columns: np.ndarray, y: np.ndarray, seed: int) -> tuple[Any, np.ndarray]:
     """The model and (columns,) how much it rests on each."""
     if level == "ridge":
         from sklearn.linear_model import Ridge
@@ -114,15 +117,16 @@ def _fit(level: Level, columns: np.ndarray, y: np.ndarray, seed: int, threads: i
 
     kind = lightgbm.LGBMRegressor if y.dtype.kind not in "iu" else lightgbm.LGBMClassifier
     model = kind(
-        n_estimators=100,
-        learning_rate=0.05,
+        n_estimators=50,
+        learning_rate=0.1,
         num_leaves=8,
         min_child_samples=max(20, len(y) // 200),
         subsample=0.8,
         subsample_freq=1,
         reg_lambda=10.0,
         random_state=seed,
-        n_jobs=threads,
+        # Trees this small spend more on threads than on themselves.
+        n_jobs=1,
         verbose=-1,
         deterministic=True,
     ).fit(columns, y)

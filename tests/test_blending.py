@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments import fastmetrics, objectives
-from experiments.blending import Blend, BlendError, PoolMember, fit_blend
+from experiments.blending import Blend, BlendError, PoolMember, fit_blend, survey_blends
 from experiments.fastmetrics import auc, average_precision, fast_kind
 from experiments.folds import Folds
 from experiments.gatemix import mix_gain
@@ -413,3 +413,55 @@ def test_large_pools_are_searched_on_a_sample_and_scored_on_all(monkeypatch: pyt
     assert isinstance(problem, objectives.SampleProblem)
     assert problem.y.sum() == y.sum()
     assert fastmetrics.MAX_ROWS > 5000
+
+
+def test_where_time_is_short_the_choice_is_not_held_out_and_that_is_said() -> None:
+    y, pool = regression_pool(400, {"a": 1.0, "b": 1.1})
+    found = survey_blends(pool, y, folds_of(400), get_metric("rmse"), limits=FREE, seconds=0)
+    assert found.blend is not None and found.blend.score == found.blend.cross_fitted
+    assert any("time was short" in note for note in found.blend.notes)
+
+
+@pytest.mark.parametrize("k", [2, 3, 10])
+def test_few_folds_and_many_are_held_out_as_far_as_they_go(k: int) -> None:
+    y, pool = regression_pool(600, {"a": 1.0, "b": 1.1, "c": 1.2})
+    blend = fit_blend(pool, y, folds_of(600, k), get_metric("rmse"), limits=FREE)
+    assert len(blend.fold_scores) == k and np.isfinite(blend.oof).all()
+    assert any("takes three folds" in note for note in blend.notes) == (k == 2)
+
+
+def test_where_the_others_would_have_taken_nothing_the_best_single_model_stands() -> None:
+    """A lifted rule that needs more evidence than four folds have: held out, that is no gain of the blend's."""
+    metric = get_metric("rmse")
+    for seed in range(6):
+        y, pool = regression_pool(300, {"a": 1.0, "b": 1.25}, seed=seed)
+        limits = BlendLimits(max_gap_share=1e-4, lift=ALL, min_t=4.0)
+        folds = folds_of(300, seed=seed)
+        found = survey_blends(pool, y, folds, metric, limits=limits)
+        if found.blend is None:
+            continue
+        inside = [bool(np.allclose(found.blend.oof[rows], pool[found.best].oof[rows])) for _, rows in folds.splits]
+        assert found.blend.score == pytest.approx(metric.score(y, found.blend.oof))
+        assert any(inside) or found.blend.score == pytest.approx(found.blend.cross_fitted, rel=1e-3)
+
+
+def test_predictions_that_nobody_vouches_for_set_no_bar() -> None:
+    y, pool = regression_pool(1000, {"leaky": 0.1, "a": 1.0, "b": 1.0})
+    folds, metric = folds_of(1000), get_metric("rmse")
+    limits = BlendLimits(max_gap_share=0.1)
+    found = survey_blends(pool, y, folds, metric, limits=limits, imported=["leaky"])
+    assert found.best in ("a", "b") and found.blend is not None
+    assert survey_blends(pool, y, folds, metric, limits=limits, imported=list(pool)).best == "leaky"
+
+
+def test_what_keeps_the_rules_is_decided_on_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "MAX_VALUES", 2_400)
+    y, pool = regression_pool(20_000, {f"m{j}": 1.0 + 0.004 * j for j in range(6)})
+    folds, metric = folds_of(20_000), get_metric("mae")
+    limits = BlendLimits(max_gap_share=0.012)
+    found = survey_blends(pool, y, folds, metric, limits=limits)
+    scores = {name: metric.score(y, one.oof) for name, one in pool.items()}
+    assert found.best == min(scores, key=lambda name: scores[name])
+    assert found.blend is not None
+    margin = limits.margin(scores[found.best], metric.bounded)
+    assert all(scores[name] - scores[found.best] <= margin for name in found.blend.members)

@@ -116,7 +116,7 @@ def test_a_familys_first_success_is_run_again_with_other_seeds_once(workspace: W
     assert len(notes) == 1 and notes[0].startswith("R01: fold 1 scores")
     registry = Registry(workspace.facts)
     assert registry.value("SELECT count(*) FROM reruns WHERE experiment = 'R01' AND fold = 0") == 2
-    noise = measured_rerun_noise(registry)
+    noise = measured_rerun_noise(registry, "own")
     registry.close()
     assert noise is not None and 0 < noise < 0.05
     assert len(kinds(events, "fold_done")) >= 10, "what is run again is no fold of the experiment"

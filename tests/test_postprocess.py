@@ -42,6 +42,17 @@ def test_a_rare_class_gets_a_threshold_of_its_own(name: str) -> None:
     assert metric.score(y[fresh], post.apply(pred[fresh])) > metric.score(y[fresh], pred[fresh]) + 0.05
 
 
+@pytest.mark.parametrize("positives", [30, 150])
+def test_a_very_rare_class_is_found_among_the_first_rows(positives: int) -> None:
+    random = np.random.default_rng(0)
+    metric = get_metric("f1")
+    y = np.zeros(60_000, dtype=np.int32)
+    y[:positives] = 1
+    pred = (0.05 * random.random(60_000) + 0.2 * y * random.uniform(0.8, 1.0, 60_000)).astype(np.float32)
+    treated = fit_post("threshold", metric, y, pred).apply(pred)
+    assert metric.score(y, treated) > 0.95
+
+
 def test_grades_get_cut_points() -> None:
     random = np.random.default_rng(1)
     metric = get_metric("qwk")

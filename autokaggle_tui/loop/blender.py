@@ -29,19 +29,24 @@ class Surveyed:
     rulings: tuple[Ruling, ...]
 
 
-async def survey_pool(campaign: Campaign, members: Sequence[str] = ()) -> Surveyed:
+async def survey_pool(campaign: Campaign, members: Sequence[str] = (), seconds: float | None = None) -> Surveyed:
     """Try every way of blending the pool, or some of it, beside the loop; nothing is kept.
+
+    Args:
+        seconds: That it should take at most.
 
     Raises:
         BlendError: Fewer than two usable predictions, or an unknown member.
     """
-    return await asyncio.to_thread(survey_of(campaign, members))
+    return await asyncio.to_thread(survey_of(campaign, members, seconds))
 
 
-def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], Surveyed]:
+def survey_of(campaign: Campaign, members: Sequence[str] = (), seconds: float | None = None) -> Callable[[], Surveyed]:
     """The work of ``survey_pool``, which needs the registry no more once it is made."""
     pool = load_pool(campaign)
-    scores = {row["id"]: row["score"] for row in campaign.registry.pool() if row["score"] is not None}
+    rows = campaign.registry.pool()
+    scores = {row["id"]: row["score"] for row in rows if row["score"] is not None}
+    imported = {row["id"] for row in rows if row["source"] == "imported"}
     rules = campaign.rules
     # An imported prediction may be called 7.
     chosen = [name if name in pool else experiment_name(name) for name in members]
@@ -54,8 +59,10 @@ def survey_of(campaign: Campaign, members: Sequence[str] = ()) -> Callable[[], S
             campaign.metric,
             limits=blend_limits(rules),
             members=chosen,
+            scores=scores,
+            imported=imported,
             seed=campaign.config.seed,
-            threads=campaign.slots * campaign.threads,
+            seconds=seconds,
         )
         report = blend_report(survey, rules, campaign.metric, scores)
         return Surveyed(survey, report, chosen_rulings(survey, rules, campaign.metric, scores))

@@ -11,7 +11,7 @@ from experiments.schema import Row
 def best_allowed(campaign: Campaign) -> Row | None:
     """The best of champion, blends and best single model that no rule forbids; told of those that one does."""
     for best in _ranked(campaign):
-        blocked = blocking(clear(campaign, best, gain_needed=False))
+        blocked = blocking(clear(campaign, best))
         if not blocked:
             return best
         reason = f"{blocked[0].rule}: {blocked[0].reason}"

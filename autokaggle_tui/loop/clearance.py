@@ -7,34 +7,22 @@ from typing import Any
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.verdicts import record_rulings
-from experiments.rules import BlendMember, Ruling, check_blend, check_champion
+from experiments.rules import BlendMember, Ruling, check_blend
 from experiments.schema import Row
 from experiments.significance import Gain
 
 
-def clear(campaign: Campaign, experiment: Row, *, gain_needed: bool) -> tuple[Ruling, ...]:
+def clear(campaign: Campaign, experiment: Row) -> tuple[Ruling, ...]:
     """The rules' word on a submission, kept as verdicts where they fired.
 
-    Rules may have been edited since a blend was fitted; those of now count.
-
-    Args:
-        gain_needed: In the middle of a run only what beats the champion by more than noise is sent; at its end, and
-            at a person's wish, the best there is.
+    Rules may have been edited since a blend was fitted, and since the last phase; those of now count.
     """
-    rulings: list[Ruling] = []
-    if gain_needed and experiment["status"] == "discard":
-        rulings += check_champion(campaign.rules, _stored_gain(campaign, experiment))
+    campaign.refresh_rules()
+    rulings: tuple[Ruling, ...] = ()
     if experiment["kind"] == "blend" and experiment["members"]:
-        rulings += _blend_rulings(campaign, experiment)
-    record_rulings(campaign.registry, experiment["round"], "submit", rulings)
-    return tuple(rulings)
-
-
-def _stored_gain(campaign: Campaign, experiment: Row) -> Gain | None:
-    mean, t = experiment["gain"], experiment["t"]
-    if mean is None or t is None:
-        return None
-    return Gain(mean, abs(mean / t) if t else float("inf"), t, campaign.folds.n_folds)
+        rulings = _blend_rulings(campaign, experiment)
+    record_rulings(campaign.registry, experiment["round"], "submit", rulings, experiment=experiment["id"])
+    return rulings
 
 
 def _blend_rulings(campaign: Campaign, experiment: Row) -> tuple[Ruling, ...]:

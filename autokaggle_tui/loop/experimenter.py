@@ -91,6 +91,7 @@ class Experimenter:
         result, weights, report = await self._fit(members)
         with self.campaign.registry.transaction():
             self.campaign.registry.upsert("blends", experiment=name, report=report)
+            self.campaign.registry.execute("DELETE FROM folds WHERE experiment = ?", [name])
             for fold, score in result.fold_scores.items():
                 self.campaign.registry.upsert(
                     "folds",
@@ -110,13 +111,17 @@ class Experimenter:
 
     async def _fit(self, members: tuple[str, ...]) -> tuple[RunResult, Mapping[str, float], dict[str, Any]]:
         try:
-            found = await survey_pool(self.campaign, members)
+            found = await survey_pool(self.campaign, members, self.runner.clock.remaining())
         except BlendError as error:
             return RunResult("discard", error.message, {}, None, None, error.message), {}, {"reason": error.message}
         log = "\n".join(report_lines(found.report))
         blend = found.survey.blend
         if blend is None:
             return RunResult("discard", found.survey.reason, {}, None, None, log), {}, found.report
+        blocked = blocking(found.rulings)
+        if blocked:
+            reason = f"{blocked[0].rule}: {blocked[0].reason}"
+            return RunResult("discard", reason, {}, None, None, log, rulings=found.rulings), {}, found.report
         weights = dict(zip(blend.members, blend.weights, strict=True))
         scores = {fold: score for fold, score in enumerate(blend.fold_scores) if math.isfinite(score)}
         result = RunResult("complete", "", scores, blend.oof, blend.test, log, rulings=found.rulings)

@@ -20,9 +20,12 @@ from experiments.significance import Gain, fold_sizes, paired_gain, rerun_noise
 
 
 async def gain_over(
-    campaign: Campaign, champion: Row, oof: np.ndarray, fold_scores: Mapping[int, float]
+    campaign: Campaign, champion: Row, experiment: Row, oof: np.ndarray, fold_scores: Mapping[int, float]
 ) -> Gain | None:
     """The paired gain over the folds, its noise no smaller than that of rows drawn again and of other seeds.
+
+    Args:
+        experiment: What the prediction is of.
 
     Returns:
         None when fewer than two folds can be compared.
@@ -39,10 +42,18 @@ async def gain_over(
         n_train=n_train,
         n_valid=n_valid,
     )
-    noise = measured_rerun_noise(campaign.registry)
-    # Both sides were run with one seed, and a mean over the folds is steadier than one of them.
-    rerun_se = None if noise is None else noise * math.sqrt(2 / len(shared))
+    rerun_se = _rerun_error(campaign.registry, experiment, champion, len(shared))
     return gain.at_least(row_se=await _row_noise(campaign, champion, oof), rerun_se=rerun_se)
+
+
+def _rerun_error(registry: Registry, one: Row, other: Row, folds: int) -> float | None:
+    """What other seeds would make of the difference of two means over the folds.
+
+    A blend is made of predictions that are there: it is not run.
+    """
+    noises = [0.0 if row["kind"] == "blend" else measured_rerun_noise(registry, row["family"]) for row in (one, other)]
+    known = [noise for noise in noises if noise is not None]
+    return math.sqrt(sum(noise**2 for noise in known) / folds) if known else None
 
 
 async def _row_noise(campaign: Campaign, champion: Row, oof: np.ndarray) -> float | None:
@@ -51,34 +62,40 @@ async def _row_noise(campaign: Campaign, champion: Row, oof: np.ndarray) -> floa
         return None
     stored = campaign.registry.value("SELECT oof FROM predictions WHERE experiment = ?", [champion["id"]])
     competition, rows = campaign.competition, campaign.folds.covered
-    try:
-        theirs = load_array(campaign.workspace.rounds / str(stored))
-        found = await asyncio.to_thread(
-            row_gain,
-            campaign.metric,
-            competition.y[rows],
-            oof[rows],
-            theirs[rows],
-            groups=None if competition.groups is None else group_codes(competition.groups, len(rows))[rows],
-            times=None if competition.times is None else time_ranks(competition.times, len(rows))[rows],
-        )
-    except (PredictionError, MetricError):
-        return None
-    return found.se if math.isfinite(found.se) else None
+    groups, times = competition.groups, competition.times
+
+    def work() -> float | None:
+        try:
+            found = row_gain(
+                campaign.metric,
+                competition.y[rows],
+                oof[rows],
+                load_array(campaign.workspace.rounds / str(stored))[rows],
+                groups=None if groups is None else group_codes(groups, len(rows))[rows],
+                times=None if times is None else time_ranks(times, len(rows))[rows],
+            )
+        except (PredictionError, MetricError):
+            return None
+        return found.se if math.isfinite(found.se) else None
+
+    return await asyncio.to_thread(work)
 
 
-def measured_rerun_noise(registry: Registry) -> float | None:
-    """What other seeds do to one fold's score (standard deviation), over all that was repeated; None before that."""
+def measured_rerun_noise(registry: Registry, family: str) -> float | None:
+    """What other seeds do to one fold's score (standard deviation) in a family, or in all where it was never repeated.
+
+    Returns:
+        None before anything was repeated.
+    """
     rows = registry.rows(
-        "SELECT experiment, fold, score FROM reruns UNION ALL "
-        "SELECT f.experiment, f.fold, f.score FROM folds f WHERE f.score IS NOT NULL "
-        "AND EXISTS (SELECT 1 FROM reruns r WHERE r.experiment = f.experiment AND r.fold = f.fold) "
-        "ORDER BY 1, 2"
+        "SELECT e.family, s.experiment, s.fold, s.score FROM (SELECT experiment, fold, score FROM reruns UNION ALL "
+        "SELECT f.experiment, f.fold, f.score FROM folds f JOIN (SELECT DISTINCT experiment, fold FROM reruns) r "
+        "USING (experiment, fold) WHERE f.score IS NOT NULL) s JOIN experiments e ON e.id = s.experiment "
+        "ORDER BY 2, 3"
     )
-    repeats = [
-        [row["score"] for row in group] for _, group in groupby(rows, key=lambda row: (row["experiment"], row["fold"]))
-    ]
-    return rerun_noise(repeats)
+    own = [row for row in rows if row["family"] == family]
+    repeats = groupby(own or rows, key=lambda row: (row["experiment"], row["fold"]))
+    return rerun_noise([row["score"] for row in group] for _, group in repeats)
 
 
 def parts_of(experiment: Row) -> int:

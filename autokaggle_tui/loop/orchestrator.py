@@ -242,7 +242,7 @@ class Orchestrator:
             against = vetoed if best["id"] == experiment["id"] else veto(self.campaign, best)
             told = await self.clerk.offer(best, "round", vetoed=against, round=number)
             return told.word, told.reason if best["id"] == experiment["id"] else f"{best['id']}: {told.reason}"
-        cleared = clear(self.campaign, experiment, gain_needed=True)
+        cleared = clear(self.campaign, experiment)
         told = await self.clerk.offer(experiment, "round", cleared=cleared, vetoed=vetoed, round=number)
         return told.word, told.reason
 

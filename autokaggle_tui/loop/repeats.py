@@ -1,4 +1,4 @@
-"""The noise that seeds make: the first fold of a family's first success is run again with other seeds."""
+"""The noise that seeds make: the first fold of a family's first complete experiment is run again with other seeds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.gains import measured_rerun_noise
 from autokaggle_tui.loop.runner import Runner
+from experiments.errors import ComputeError
 from experiments.files import sha256_text
 from experiments.schema import Row
 from experiments.text import score_text
@@ -34,7 +35,7 @@ class Repeats:
         """
         registry, wanted = self.campaign.registry, self.campaign.config.seed_repeats
         name, family = experiment["id"], experiment["family"]
-        if experiment["status"] != "keep" or experiment["kind"] == "blend" or not wanted:
+        if not experiment["in_pool"] or experiment["kind"] == "blend" or not wanted:
             return
         if experiment["code_sha"] != sha256_text(code):
             # Read again after a crash: the code that was fixed since is another file.
@@ -48,14 +49,14 @@ class Repeats:
         await self.runner.control.checkpoint()
         seeds = [self.campaign.config.seed + step for step in range(1, wanted + 1)]
         seconds = 3 * first["seconds"] + 10
-        runs = await asyncio.gather(*(self.runner.repeat(name, code, FOLD, seed, seconds) for seed in seeds))
+        runs = await self._run(name, code, seeds, seconds)
         found = {seed: run for seed, run in zip(seeds, runs, strict=True) if run is not None}
         with registry.transaction():
             for seed, (score, took) in found.items():
                 registry.upsert(
                     "reruns", experiment=name, fold=FOLD, seed=seed, score=score, seconds=took, at=registry.clock()
                 )
-            noise = measured_rerun_noise(registry)
+            noise = measured_rerun_noise(registry, family)
             if found and noise is not None:
                 scores = ", ".join(score_text(score) for score, _ in found.values())
                 registry.event(
@@ -64,6 +65,28 @@ class Repeats:
                     text=f"{name}: fold 1 scores {score_text(first['score'])}, with other seeds {scores}; "
                     f"seeds move a fold by {score_text(noise)}.",
                 )
+
+    async def _run(self, name: str, code: str, seeds: list[int], seconds: float) -> list[tuple[float, float] | None]:
+        """What came of each seed; the person's kill ends them all, and the experiment stays as it is."""
+        control, compute = self.runner.control, self.runner.compute
+        tasks = [asyncio.create_task(self.runner.repeat(name, code, FOLD, seed, seconds)) for seed in seeds]
+        killing: list[asyncio.Future[None]] = []
+
+        def kill() -> bool:
+            killing.append(asyncio.ensure_future(compute.kill(name)))
+            return True
+
+        control.kill = kill
+        try:
+            return list(await asyncio.gather(*tasks))
+        except ComputeError as error:
+            self.campaign.registry.event("warning", text=f"{name} was not run again with other seeds: {error.message}")
+            return [None for _ in seeds]
+        finally:
+            control.kill = lambda: False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, *killing, return_exceptions=True)
 
     def _affordable(self, seconds: float) -> bool:
         left = self.runner.clock.left()

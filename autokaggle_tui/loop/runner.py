@@ -17,36 +17,24 @@ import numpy as np
 
 from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.control import Control, RunClock, StopRun
+from autokaggle_tui.loop.foldparts import FoldResult, load_part, save_part
+from autokaggle_tui.loop.gains import measured_rerun_noise
 from backends.compute.base import Compute, FoldJob, FoldOutcome, LogLine, Report
-from experiments.arrays import read_archive
 from experiments.context import context_values
 from experiments.errors import MetricError, PredictionError
-from experiments.files import sha256_text, write_atomic
+from experiments.files import sha256_text
 from experiments.foldcache import FoldCache
 from experiments.folds import fold_key
 from experiments.gatemix import mix_gain
-from experiments.predictions import check_prediction, join_oof, join_test, load_array
+from experiments.predictions import join_oof, join_test, load_array
 from experiments.rules import Ruling, check_gate
 from experiments.schema import Row
 from experiments.significance import Gain, fold_noise
-from experiments.spec import TaskType
-from experiments.text import clean
 
 RunStatus = Literal["complete", "discard", "killed", "crash", "timeout", "invalid"]
 LOG_CAP = 2_000_000
-PART_BYTES = 32 << 20
-"""What a fold's file may hold besides its predictions: the log, headers."""
 LEAST_SECONDS = 0.5
 PLAN_SLACK = 1.5
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """What one finished fold left: (n_valid,) or (n_valid, K) and the same for test, float32."""
-
-    valid: np.ndarray
-    test: np.ndarray
-    log: str
 
 
 @dataclass(frozen=True)
@@ -218,7 +206,7 @@ class Runner:
             fold = row["fold"]
             if row["status"] != "ok" or fold >= len(keys) or row["key"] != keys[fold]:
                 continue
-            part = _load_part(self._part(keys[fold]), self._expected(fold), campaign.competition.spec.task_type)
+            part = load_part(self._part(keys[fold]), self._expected(fold), campaign.competition.spec.task_type)
             if part is not None:
                 run.parts[fold] = part
                 run.logs[fold] = part.log.splitlines()
@@ -262,7 +250,7 @@ class Runner:
         if outcome.status == "ok" and outcome.valid is not None and outcome.test is not None:
             score = await asyncio.to_thread(self._score, fold, outcome.valid)
             part = FoldResult(outcome.valid, outcome.test, "\n".join(lines))
-            _save_part(self._part(job.key), part)
+            save_part(self._part(job.key), part)
             run.parts[fold] = part
             if score is not None:
                 run.scores[fold] = score
@@ -311,6 +299,8 @@ class Runner:
         if 0 not in theirs:
             return
         metric = self.campaign.metric
+        # Two runs with one seed each differ by more than one of them does.
+        seeds = math.sqrt(2) * (measured_rerun_noise(registry, best["family"]) or 0.0)
         others = [scores for scores in map(self._whole, registry.pool()) if scores]
         run.rulings = check_gate(
             self.campaign.rules,
@@ -319,7 +309,7 @@ class Runner:
             best_score=best["score"],
             direction=metric.direction,
             bounded=metric.bounded,
-            noise=fold_noise([theirs[fold] for fold in sorted(theirs)], others),
+            noise=max(fold_noise([theirs[fold] for fold in sorted(theirs)], others), seeds),
             evidence=self._evidence(run, best["id"]),
         )
         for ruling in run.rulings:
@@ -409,22 +399,3 @@ def _joined_log(run: _Run) -> str:
         pieces.append(run.traceback.rstrip())
     text = "\n".join(pieces)
     return text if len(text) <= LOG_CAP else f"{text[:LOG_CAP]}\n… cut"
-
-
-def _save_part(path: Path, part: FoldResult) -> None:
-    log = np.frombuffer(part.log.encode(), dtype=np.uint8)
-    write_atomic(path, lambda file: np.savez(file, valid=part.valid, test=part.test, log=log))
-
-
-def _load_part(path: Path, expected: tuple[int, int, int], task_type: TaskType) -> FoldResult | None:
-    """A fold's file, or None when it is missing, damaged or not what a fold leaves (the fold runs again)."""
-    n_valid, n_test, outputs = expected
-    try:
-        stored = read_archive(path, most=PART_BYTES + 4 * outputs * (n_valid + n_test))
-        valid, test = stored["valid"], stored["test"]
-        for values, rows in ((valid, n_valid), (test, n_test)):
-            # Checked and kept as they are: to scale probabilities twice would change their last digits.
-            check_prediction(values, rows, outputs, task_type)
-        return FoldResult(valid, test, clean(stored["log"].tobytes().decode("utf-8", "replace")))
-    except (OSError, ValueError, KeyError, PredictionError):
-        return None

@@ -47,7 +47,9 @@ def names(experiment: str) -> tuple[str, str]:
     return f"{experiment}_oof.npy", f"{experiment}_test.npy"
 
 
-async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, float], *, parts: int = 1) -> Standing:
+async def stand(
+    campaign: Campaign, experiment: Row, oof: np.ndarray, fold_scores: Mapping[int, float], *, parts: int = 1
+) -> Standing:
     """Score an out-of-fold prediction and compare it with the champion, fold by fold.
 
     Args:
@@ -60,7 +62,7 @@ async def stand(campaign: Campaign, oof: np.ndarray, fold_scores: Mapping[int, f
     champion = campaign.registry.champion()
     if champion is None:
         return Standing("keep", "", score, None, None, None, ())
-    gain = await gain_over(campaign, champion, oof, fold_scores)
+    gain = await gain_over(campaign, champion, experiment, oof, fold_scores)
     plain = gain.mean if gain is not None else campaign.metric.gain(score, champion["score"])
     simpler = parts < parts_of(champion)
     rulings = check_champion(campaign.rules, gain, simpler=simpler) if gain is not None else ()
@@ -143,7 +145,7 @@ async def settle(
     if result.status != "complete" or result.oof is None or result.test is None:
         standing = Standing(result.status, result.reason, None, None, None, None, ())
     else:
-        standing = await stand(campaign, result.oof, result.fold_scores, parts=max(len(members), 1))
+        standing = await stand(campaign, row, result.oof, result.fold_scores, parts=max(len(members), 1))
         twin = _twin(campaign, experiment, result.oof)
         if twin is not None:
             standing = replace(standing, status="discard", reason=f"predicts exactly what {twin} predicts")
@@ -185,7 +187,7 @@ async def settle(
                 at=now,
             )
             registry.replace_all("correlations", pairs(close, experiment))
-        record_rulings(registry, row["round"], "run", (*result.rulings, *standing.rulings))
+        record_rulings(registry, row["round"], "run", (*result.rulings, *standing.rulings), experiment=experiment)
         also(standing.status, standing.reason)
         registry.event(
             "experiment_done",

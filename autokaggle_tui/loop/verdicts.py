@@ -67,15 +67,23 @@ def announced(named: Sequence[NextExperiment], file: str) -> str:
     return f"top five: {'; '.join(told)}" if told else f"written to rounds/{file}"
 
 
-def record_rulings(registry: Registry, round: int | None, phase: str, rulings: Sequence[Ruling]) -> None:
-    """Keep every rule that fired, with its figures; one that is kept already is not told again."""
+def record_rulings(
+    registry: Registry, round: int | None, phase: str, rulings: Sequence[Ruling], *, experiment: str = ""
+) -> None:
+    """Keep every rule that fired, with its figures; one that is kept already is not told again.
+
+    Args:
+        experiment: What it is said of; outside rounds its name joins the figures.
+    """
+    about = {"experiment": experiment} if round is None and experiment else {}
     known = registry.rows(
-        "SELECT rule, reason FROM verdicts WHERE round IS ? AND phase = ? AND author = 'rules'", [round, phase]
+        "SELECT rule, reason, figures FROM verdicts WHERE round IS ? AND phase = ? AND author = 'rules'", [round, phase]
     )
-    told = {(row["rule"], row["reason"]) for row in known}
+    told = {(row["rule"], row["reason"], (row["figures"] or {}).get("experiment")) for row in known}
     for ruling in rulings:
-        if ruling.verdict == "pass" or (round is not None and (ruling.rule, ruling.reason) in told):
+        if ruling.verdict == "pass" or (ruling.rule, ruling.reason, about.get("experiment")) in told:
             continue
+        figures = {**ruling.figures, **about}
         record_verdict(
-            registry, round, phase, "rules", ruling.verdict, ruling.reason, rule=ruling.rule, figures=ruling.figures
+            registry, round, phase, "rules", ruling.verdict, ruling.reason, rule=ruling.rule, figures=figures
         )

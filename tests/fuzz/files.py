@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autokaggle_tui.config import Config, load_config
 from autokaggle_tui.durations import format_duration, parse_duration
 from autokaggle_tui.intake import Given, copy_files, describe, detect, hold_back
-from autokaggle_tui.loop.runner import _load_part
+from autokaggle_tui.loop.foldparts import load_part
 from autokaggle_tui.ui.uistate import UiState, state_file
 from backends.platforms.local_store import LocalCompetition
 from experiments.folds import Folds
@@ -100,7 +100,7 @@ def _arrays(data: bytes) -> None:
             refused(check_prediction, values, 6, 1, "regression")
     folds = refused(Folds.load, path)
     assert folds is None or folds.n_folds >= 1
-    part = _load_part(path, (3, 2, 1), "binary")
+    part = load_part(path, (3, 2, 1), "binary")
     assert part is None or np.isfinite(part.valid).all()
 
 

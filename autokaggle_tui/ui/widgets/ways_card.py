@@ -15,7 +15,7 @@ class WaysCard(TableCard):
     """One line per way: the chosen one, then by score; then what a person should know of the choice."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("Ways of blending, cross-fitted", align="lrrrl", id=id)
+        super().__init__("Ways of blending, cross-fitted", align="lrrl", id=id)
 
     def show_ways(self, dossier: Dossier) -> None:
         """Show what a blend was chosen from."""
@@ -28,8 +28,10 @@ class WaysCard(TableCard):
                     Content.styled(f"{mark} {way.label}", style),
                     Content.styled(f"×{way.members}", MUTED),
                     Content.styled(score_text(way.score), style),
-                    Content.styled(f"{gain_text(way.gain)} {noise}".strip(), MUTED),
-                    Content.styled(", ".join(way.rules), "$text-warning" if way.allowed else "$text-error"),
+                    Content.assemble(
+                        (f"{gain_text(way.gain)} {noise}".strip() + "  ", MUTED),
+                        (", ".join(way.rules), "$text-warning" if way.allowed else "$text-error"),
+                    ),
                 ]
             )
         if len(dossier.ways) > SHOWN:
