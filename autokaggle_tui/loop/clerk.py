@@ -115,7 +115,7 @@ class Clerk:
             PlatformError: The platform failed; unless that is hopeless the experiment waits in the queue.
         """
         blocked = blocking(cleared)
-        barred = f"{blocked[0].rule}: {blocked[0].reason}" if blocked else ""
+        barred = f"rule {blocked[0].rule} forbids it" if blocked else ""
         if not barred and vetoed:
             barred = f"the Reviewer's veto: {vetoed}"
         async with self._desk:
@@ -212,7 +212,7 @@ class Clerk:
         if experiment["score"] is None:
             return ""
         blocked = blocking(clear(self.campaign, experiment))
-        return f"{blocked[0].rule}: {blocked[0].reason}" if blocked else ""
+        return f"rule {blocked[0].rule} forbids it" if blocked else ""
 
     # Beside the loop.
 
