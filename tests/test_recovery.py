@@ -76,7 +76,7 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_killed_right_after_every_fact_it_commits(campaign: Path):
     """Each start gets one fact further than the last and dies there; in the end it is as if nothing had happened."""
     kills = 0
-    while finish(start(campaign, EVERYTHING, 1 if kills % 2 else 2)) != 0:
+    while finish(start(campaign, EVERYTHING, (1, 2, 4, 3)[kills % 4])) != 0:
         kills += 1
         assert kills < 80, "the campaign makes no progress"
     assert kills >= 12
