@@ -33,31 +33,10 @@ from experiments.rules import TOLERANCE, BlendLimits
 from experiments.scorer import Scorer
 from experiments.significance import Gain, required_t
 
-__all__ = ["Blend", "BlendError", "Candidate", "PoolMember", "Survey", "fit_blend", "survey_blends"]
+__all__ = ["Blend", "BlendError", "Candidate", "PoolMember", "Survey", "survey_blends"]
 
 # Folds are held out together in at most so many parts: pairs of parts are fitted, and ten folds have 45.
 MAX_PARTS = 5
-
-
-def fit_blend(
-    pool: Mapping[str, PoolMember],
-    y: np.ndarray,
-    folds: Folds,
-    metric: Metric,
-    *,
-    limits: BlendLimits | None = None,
-    members: Sequence[str] = (),
-    seed: int = 0,
-) -> Blend:
-    """The blend of ``survey_blends``, with its arguments.
-
-    Raises:
-        BlendError: As there, or no blend of two within the rules is better in-sample than the best single model.
-    """
-    found = survey_blends(pool, y, folds, metric, limits=limits, members=members, seed=seed)
-    if found.blend is None:
-        raise BlendError(found.reason, hint="Add a model of another kind, or change the rules in LEARNINGS.md.")
-    return found.blend
 
 
 def survey_blends(

@@ -5,95 +5,88 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments.blends import Candidate, Survey
+from experiments.blends import Blend, Candidate, Survey
 from experiments.metrics import Metric
+from experiments.pairwise import Pairwise
 from experiments.rules import BlendMember, Rules, Ruling, blocking, check_blend
 from experiments.rulings import finite, gain_figures
+from experiments.text import gain_text, score_text
 
 PAIR_RULES = frozenset({"stacking-correlation", "diversity-threshold"})
 MANY = 12
 """Candidates shown in text."""
 
 
-def blend_report(
-    survey: Survey, rules: Rules, metric: Metric, scores: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    """The survey as JSON-able figures.
+class BlendJudge:
+    """A survey, and what the rules say of its members and of every way of blending them.
 
-    Args:
-        scores: Of the members over all covered rows, where they are known better than from the survey.
-
-    Returns:
-        ``metric``, ``direction``, ``best`` (the best single model), ``members`` (each with what the rules say of it
-        beside the better ones), ``candidates`` (each with the rules' word; one may be ``chosen``), ``chosen`` (None,
-        or the blend as it would stand), ``reason`` (why there is none) and ``left_out``.
+    Attributes:
+        rulings: Of each candidate, in the survey's order.
     """
-    known = {name: (scores or {}).get(name, score) for name, score in zip(survey.names, survey.scores, strict=True)}
-    pairs = _pairs(survey)
-    judge = _Judge(rules, metric, known, pairs, known[survey.best])
-    blend = survey.blend
-    chosen: dict[str, Any] | None = None
-    if blend is not None:
-        first = survey.candidates[0]
-        chosen = {
-            **_candidate(first, metric),
+
+    def __init__(self, survey: Survey, rules: Rules, metric: Metric, scores: Mapping[str, float] | None = None) -> None:
+        """Judge a survey.
+
+        Args:
+            scores: Of the members over all covered rows, where they are known better than from the survey.
+        """
+        self.survey, self.rules, self.metric = survey, rules, metric
+        pairs = zip(survey.names, survey.scores, strict=True)
+        self.scores = {name: (scores or {}).get(name, score) for name, score in pairs}
+        self.best = self.scores[survey.best]
+        self.pairs = _pairs(survey)
+        self.rulings = [self._blend(one) for one in survey.candidates]
+
+    @property
+    def taken(self) -> tuple[Ruling, ...]:
+        """What the rules say of the blend that was taken; empty without one."""
+        return self.rulings[0] if self.survey.blend is not None else ()
+
+    def report(self) -> dict[str, Any]:
+        """The survey as JSON-able figures.
+
+        Returns:
+            ``metric``, ``direction``, ``best`` (the best single model), ``members`` (each with what the rules say of
+            it beside the better ones), ``candidates`` (each with the rules' word; one may be ``chosen``), ``chosen``
+            (None, or the blend as it would stand), ``reason`` (why there is none) and ``left_out``.
+        """
+        survey = self.survey
+        return {
+            "metric": self.metric.name,
+            "direction": self.metric.direction,
+            "best": {"name": survey.best, "score": finite(self.best)},
+            "members": self._members(),
+            "candidates": [
+                {
+                    **_candidate(one, self.metric),
+                    "rulings": [_ruling(ruling) for ruling in rulings],
+                    "allowed": not blocking(rulings),
+                    "chosen": survey.blend is not None and place == 0,
+                }
+                for place, (one, rulings) in enumerate(zip(survey.candidates, self.rulings, strict=True))
+            ],
+            "chosen": None if survey.blend is None else self._chosen(survey.blend),
+            "reason": survey.reason,
+            "left_out": list(survey.left_out),
+        }
+
+    def _chosen(self, blend: Blend) -> dict[str, Any]:
+        return {
+            **_candidate(self.survey.candidates[0], self.metric),
             "score": finite(blend.score),
             "cross_fitted": finite(blend.cross_fitted),
             "optimism": {
-                "fit": finite(metric.gain(blend.in_sample, blend.cross_fitted)),
-                "choice": finite(metric.gain(blend.cross_fitted, blend.score)),
+                "fit": finite(self.metric.gain(blend.in_sample, blend.cross_fitted)),
+                "choice": finite(self.metric.gain(blend.cross_fitted, blend.score)),
             },
             "gain": gain_figures(blend.gain),
             "fold_scores": [finite(score) for score in blend.fold_scores],
             "lifted": list(blend.lifted),
-            "rulings": [_ruling(one) for one in judge.blend(first)],
+            "rulings": [_ruling(one) for one in self.taken],
             "notes": list(blend.notes),
         }
-    return {
-        "metric": metric.name,
-        "direction": metric.direction,
-        "best": {"name": survey.best, "score": finite(known[survey.best])},
-        "members": judge.members(),
-        "candidates": [
-            {
-                **_candidate(one, metric),
-                "rulings": [_ruling(ruling) for ruling in judge.blend(one)],
-                "allowed": not blocking(judge.blend(one)),
-                "chosen": blend is not None and place == 0,
-            }
-            for place, one in enumerate(survey.candidates)
-        ],
-        "chosen": chosen,
-        "reason": survey.reason,
-        "left_out": list(survey.left_out),
-    }
 
-
-def chosen_rulings(survey: Survey, rules: Rules, metric: Metric, scores: Mapping[str, float]) -> tuple[Ruling, ...]:
-    """What the rules say of the blend that was taken; empty without one."""
-    if survey.blend is None:
-        return ()
-    known = {name: scores.get(name, score) for name, score in zip(survey.names, survey.scores, strict=True)}
-    return _Judge(rules, metric, known, _pairs(survey), known[survey.best]).blend(survey.candidates[0])
-
-
-class _Judge:
-    """The rules, asked about members and blends of one pool."""
-
-    def __init__(
-        self,
-        rules: Rules,
-        metric: Metric,
-        scores: Mapping[str, float],
-        pairs: Mapping[tuple[str, str], float],
-        best: float,
-    ) -> None:
-        self.rules, self.metric, self.scores, self.pairs, self.best = rules, metric, scores, pairs, best
-
-    def blend(self, one: Candidate) -> tuple[Ruling, ...]:
-        """Of a whole blend."""
+    def _blend(self, one: Candidate) -> tuple[Ruling, ...]:
         return check_blend(
             self.rules,
             [BlendMember(name, self.scores[name]) for name in one.members],
@@ -105,7 +98,7 @@ class _Judge:
             evidence=one.evidence,
         )
 
-    def members(self) -> list[dict[str, Any]]:
+    def _members(self) -> list[dict[str, Any]]:
         """Of each prediction, best first: beside the one of the better ones that is most like it."""
         order = sorted(self.scores, key=lambda name: self._behind(name))
         found: list[dict[str, Any]] = []
@@ -149,7 +142,7 @@ class _Judge:
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """The report in lines of text, the members that matter first."""
     best = report["best"]
-    lines = [f"best single  {best['name']} {_number(best['score'])} ({report['metric']})"]
+    lines = [f"best single  {best['name']} {score_text(best['score'])} ({report['metric']})"]
     chosen = report["chosen"]
     if chosen is None:
         lines.append(f"no blend     {report['reason']}")
@@ -157,7 +150,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         gain = chosen["gain"]
         lines += [
             f"blend        {chosen['label']}: {_weights(chosen['members'])}",
-            f"score        {_number(chosen['score'])}, {_gain(gain)} over {best['name']}",
+            f"score        {score_text(chosen['score'])}, {_gain(gain)} over {best['name']}",
             *(f"             {note}" for note in chosen["notes"]),
         ]
     lines.append("candidates   score, gain over the best single model, and what the rules say")
@@ -167,7 +160,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"{ruling['rule']} ({ruling['verdict']})" for ruling in one["rulings"] if ruling["verdict"] != "pass"
         )
         made = f"{one['label']} of {len(one['members'])}"
-        lines.append(f" {mark} {_number(one['score'])}  {_gain(one['gain'])}  {made}  {said}".rstrip())
+        lines.append(f" {mark} {score_text(one['score'])}  {_gain(one['gain'])}  {made}  {said}".rstrip())
     out = [member for member in report["members"] if member["verdict"] != "allowed"]
     lines += [
         f"{member['verdict']:<12} {member['name']}: " + " ".join(ruling["reason"] for ruling in member["rulings"])
@@ -202,10 +195,12 @@ def _ruling(ruling: Ruling) -> dict[str, Any]:
     }
 
 
-def _pairs(survey: Survey) -> dict[tuple[str, str], float]:
-    rows = np.asarray(survey.correlations)
-    names = survey.names
-    return {(names[i], names[j]): float(rows[i, j]) for i in range(len(names)) for j in range(len(names)) if i != j}
+def _pairs(survey: Survey) -> Pairwise:
+    pairs = Pairwise()
+    for place, row in enumerate(survey.correlations):
+        for other, value in enumerate(row[:place]):
+            pairs.add(survey.names[other], survey.names[place], float(value))
+    return pairs
 
 
 def _label(one: Candidate) -> str:
@@ -221,9 +216,5 @@ def _weights(members: Sequence[Sequence[Any]]) -> str:
 
 def _gain(figures: Mapping[str, Any]) -> str:
     gain, error, t = figures["gain"], figures["se"], figures["t"]
-    said = "gain ?" if gain is None else f"{gain:+.5g}"
-    return said + ("" if error is None else f" ± {error:.2g}") + ("" if t is None else f" (t {t:.2f})")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.6g}"
+    said = gain_text(gain) or "gain ?"
+    return said + ("" if error is None else f" ± {score_text(error)}") + ("" if t is None else f" (t {t:.2f})")

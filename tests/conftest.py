@@ -99,3 +99,19 @@ def change_config(workspace: Workspace, **changes) -> None:
     """Edit config.json as a person would."""
     settings = json.loads(workspace.config.read_text())
     workspace.config.write_text(json.dumps(settings | changes))
+
+
+@pytest.fixture
+def own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of our own for the providers, and none of the machine's."""
+    from backends.models.lite.keys import HOSTED
+    from backends.models.lite.line import forget_manners
+
+    from .lite import CANARY
+
+    forget_manners()
+    for names in HOSTED.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)

@@ -62,7 +62,6 @@ def test_what_is_allowed_blocked_and_chosen_and_why(planted: Workspace) -> None:
     report = json.loads(said.stdout)
     members = {member["name"]: member for member in report["members"]}
     assert members[report["best"]["name"]]["verdict"] == "allowed"
-    copy = members["twin" if report["best"]["name"] == "strong" else "strong"]
     assert max(member["nearest"]["correlation"] for member in members.values() if member["nearest"]) > 0.999
     assert members["weak"]["verdict"] == "blocked" and "diversity-threshold" in rules_of(members["weak"])
     assert members["weak"]["rulings"][0]["figures"]["margin"] == 0.003
@@ -78,7 +77,6 @@ def test_what_is_allowed_blocked_and_chosen_and_why(planted: Workspace) -> None:
     blocked = [one for one in report["candidates"] if not one["allowed"]]
     assert all(any(ruling["verdict"] == "block" for ruling in one["rulings"]) for one in blocked)
     assert chosen["optimism"].keys() == {"fit", "choice"}
-    assert copy["name"] in ("strong", "twin")
 
 
 def test_without_the_override_no_evidence_lifts_a_rule(planted: Workspace) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from textual.content import Content
 
-from autokaggle_tui.dossier import Dossier, Fold, Neighbour, Rival, Word, load_dossier
+from autokaggle_tui.dossier import Dossier, Fold, Neighbour, Rival, Word
+from autokaggle_tui.dossiers import load_dossier
 from autokaggle_tui.roundfiles import load_log, read_text
 from autokaggle_tui.ui.widgets.card import table
 from autokaggle_tui.ui.widgets.closeness_card import ClosenessCard

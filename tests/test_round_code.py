@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, TabbedContent
 
-from autokaggle_tui.dossier import load_dossier
+from autokaggle_tui.dossiers import load_dossier
 from autokaggle_tui.roundfiles import load_log, read_text
 from autokaggle_tui.ui import editor
 from autokaggle_tui.ui.feed import LogRow

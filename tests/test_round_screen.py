@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent
 
-from autokaggle_tui.dossier import load_dossier
+from autokaggle_tui.dossiers import load_dossier
 from autokaggle_tui.reducing import reduce
 from autokaggle_tui.roundfiles import Text
 from autokaggle_tui.ui.papers import papers_of

@@ -105,9 +105,9 @@ class TestChart:
         drawn: list[int] = []
 
         class Watched(ScoreChart):
-            def _draw(self, width: int, height: int) -> Any:
+            def draw(self, width: int, height: int) -> Any:
                 drawn.append(width)
-                return super()._draw(width, height)
+                return super().draw(width, height)
 
         app = Stage(Watched())
         state = course([0.97, 0.971])

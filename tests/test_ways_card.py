@@ -13,7 +13,7 @@ from autokaggle_tui.blendways import read_notes, read_ways
 from autokaggle_tui.dossier import Dossier
 from autokaggle_tui.ui.widgets.ways_card import WaysCard
 from experiments.blending import PoolMember, survey_blends
-from experiments.blendreport import blend_report
+from experiments.blendreport import BlendJudge
 from experiments.folds import Folds
 from experiments.metrics import get_metric
 from experiments.rules import Rules, blend_limits
@@ -29,7 +29,7 @@ def report() -> dict[str, Any]:
     folds = Folds.from_assignment("kfold", np.arange(600) % 5)
     rules = Rules.built_in()
     metric = get_metric("rmse")
-    return blend_report(survey_blends(pool, y, folds, metric, limits=blend_limits(rules)), rules, metric)
+    return BlendJudge(survey_blends(pool, y, folds, metric, limits=blend_limits(rules)), rules, metric).report()
 
 
 REPORT = report()

@@ -11,7 +11,7 @@ from autokaggle_tui.campaign import Campaign
 from autokaggle_tui.loop.scoring import load_pool
 from autokaggle_tui.workspace import experiment_name
 from experiments.blending import Survey, survey_blends
-from experiments.blendreport import blend_report, chosen_rulings
+from experiments.blendreport import BlendJudge
 from experiments.rules import Ruling, blend_limits
 
 
@@ -20,7 +20,7 @@ class Surveyed:
     """A survey with what the rules say.
 
     Attributes:
-        report: ``blendreport.blend_report``.
+        report: ``BlendJudge.report``.
         rulings: Of the blend that was taken.
     """
 
@@ -64,7 +64,7 @@ def survey_of(campaign: Campaign, members: Sequence[str] = (), seconds: float | 
             seed=campaign.config.seed,
             seconds=seconds,
         )
-        report = blend_report(survey, rules, campaign.metric, scores)
-        return Surveyed(survey, report, chosen_rulings(survey, rules, campaign.metric, scores))
+        judge = BlendJudge(survey, rules, campaign.metric, scores)
+        return Surveyed(survey, judge.report(), judge.taken)
 
     return work

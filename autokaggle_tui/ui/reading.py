@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autokaggle_tui.dossier import Dossier, load_dossier
+from autokaggle_tui.dossier import Dossier
+from autokaggle_tui.dossiers import load_dossier
 from autokaggle_tui.roundfiles import LogLine, Text, load_log, read_text
 from autokaggle_tui.ui.papers import read_papers
 from autokaggle_tui.workspace import Workspace

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autokaggle_tui.dossier import load_dossier
+from autokaggle_tui.dossiers import load_dossier
 from autokaggle_tui.ledger import load_ledger
 from autokaggle_tui.loading import load_round, load_rounds, load_state
 from autokaggle_tui.notifying import notice

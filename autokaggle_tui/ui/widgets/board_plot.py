@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from textual import events
 from textual.content import Content
-from textual.strip import Strip
-from textual.widget import Widget
 
 from autokaggle_tui.agreement import Agreement, Shot, picks
 from autokaggle_tui.standing import Board, board_facts, board_line
 from autokaggle_tui.ui.widgets.braille import Canvas
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
-from autokaggle_tui.ui.widgets.lines import Line, Looks, fit
+from autokaggle_tui.ui.widgets.drawing import Drawing
+from autokaggle_tui.ui.widgets.lines import Line, fit
 from autokaggle_tui.wording import agreement_line, score_text
 from experiments.text import one_line
 
@@ -44,10 +42,9 @@ def facts_lines(board: Board | None, found: Agreement, better: int, width: int) 
     return [((line.plain, style),) for text, style in said for line in Content(text).wrap(max(width, 1))]
 
 
-class BoardPlot(Widget, can_focus=True):
+class BoardPlot(Drawing):
     """The leaderboard in words, and cross-validation against it; the better, the further right and up."""
 
-    ALLOW_SELECT = False
     DEFAULT_CSS = """
     BoardPlot { height: 1fr; background: transparent; }
     """
@@ -57,37 +54,20 @@ class BoardPlot(Widget, can_focus=True):
         self._board: Board | None = None
         self._found = Agreement()
         self._better = 1
-        self._lines: list[Line] = []
-        self._looks = Looks(self)
 
     def show(self, board: Board | None, found: Agreement, better: int) -> None:
         """Show this; nothing is drawn again when nothing changed."""
-        if (board, found, better) != (self._board, self._found, self._better) or not self._lines:
+        if (board, found, better) != (self._board, self._found, self._better) or not self.drawn:
             self._board, self._found, self._better = board, found, better
-            self._redraw()
+            self.redraw()
 
-    def on_resize(self, _event: events.Resize) -> None:
-        """Draw for the new size."""
-        self._redraw()
-
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._looks.clear()
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        return self._looks.strip(self._lines[y] if y < len(self._lines) else (), self.content_size.width)
-
-    def _redraw(self) -> None:
-        width, height = self.content_size
+    def draw(self, width: int, height: int) -> list[Line]:
+        """Where we stand in words; with room for it the points beneath."""
         lines = facts_lines(self._board, self._found, self._better, width)
         rows = height - len(lines) - 1
         if len(self._found.shots) >= 2 and rows >= LEAST_ROWS and width >= 24:
-            lines = [*lines, (), *plot(self._found, self._better, width, rows)]
-        self._lines = lines
-        self.refresh()
+            return [*lines, (), *plot(self._found, self._better, width, rows)]
+        return lines
 
 
 def plot(found: Agreement, better: int, width: int, height: int) -> list[Line]:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from textual import events
 from textual.content import Content
-from textual.strip import Strip
-from textual.widget import Widget
 
 from autokaggle_tui.ui.widgets.braille import Canvas
 from autokaggle_tui.ui.widgets.card import FAINT, MUTED
-from autokaggle_tui.ui.widgets.lines import Line, Looks, fit
+from autokaggle_tui.ui.widgets.drawing import Drawing
+from autokaggle_tui.ui.widgets.lines import Line, fit
 from experiments.text import one_line
 
 if TYPE_CHECKING:
@@ -110,10 +108,9 @@ def _ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...], tuple
     return values, labels
 
 
-class ScoreChart(Widget, can_focus=True):
+class ScoreChart(Drawing):
     """The course of the campaign; drawn anew only when scores or size change."""
 
-    ALLOW_SELECT = False
     ALLOW_MAXIMIZE = True
     DEFAULT_CLASSES = "follows"
     DEFAULT_CSS = """
@@ -137,43 +134,26 @@ class ScoreChart(Widget, can_focus=True):
         self._reading = True
         self._points: tuple[Point, ...] = ()
         self._better = 1
-        self._lines: list[Line] = []
-        self._looks = Looks(self)
 
     def show(self, state: State, engine: EngineState, now: float) -> None:  # noqa: ARG002
         """Show the scores so far."""
         if self._reading != (engine == "reading"):
             self._reading = engine == "reading"
-            self._redraw()
+            self.redraw()
         if state.results is self._seen and state.now.better == self._better:
             return
         self._seen = state.results
         shown = points(state.results)
         if shown != self._points or state.now.better != self._better:
             self._points, self._better = shown, state.now.better
-            self._redraw()
+            self.redraw()
 
-    def on_resize(self, _event: events.Resize) -> None:
-        """Draw for the new size."""
-        self._redraw()
+    def draw(self, width: int, height: int) -> list[Line]:
+        """The lines of the chart; the legend to them goes into the border."""
+        lines, self.border_subtitle = self._chart(width, height)
+        return lines
 
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        super().notify_style_update()
-        self._looks.clear()
-        self.refresh()
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the chart."""
-        return self._looks.strip(self._lines[y] if y < len(self._lines) else (), self.content_size.width)
-
-    def _redraw(self) -> None:
-        self._lines, legend = self._draw(*self.content_size)
-        self.border_subtitle = legend
-        self.refresh()
-
-    def _draw(self, width: int, height: int) -> tuple[list[Line], Content]:
-        """The lines of the chart and the legend to them."""
+    def _chart(self, width: int, height: int) -> tuple[list[Line], Content]:
         if not self._points:
             return [(("Reading…" if self._reading else "No scores yet.", MUTED),)], Content()
         if width < 8 or height < 1:
