@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from experiments.errors import MetricError
 from experiments.metrics import (
@@ -14,16 +13,13 @@ from experiments.metrics import (
     get_metric,
 )
 
-property_test = settings(max_examples=25, deadline=None)
+# Scoring warns of nothing: degenerate rows have a defined score, or are refused.
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 WITHIN = '''
 """Share of predictions within ten percent."""
 import numpy as np
-
-# Scoring warns of nothing: degenerate rows have a defined score, or are refused.
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 NAME = "within_10_percent"
 DIRECTION = "maximize"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.errors import MetricError
@@ -22,9 +22,6 @@ from experiments.metrics import (
 
 # Scoring warns of nothing: degenerate rows have a defined score, or are refused.
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-property_test = settings(max_examples=25, deadline=None)
 
 
 @pytest.mark.parametrize(
